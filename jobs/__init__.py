@@ -1,0 +1,1 @@
+"""When and where it happens: Ray, storage, retries, clocks and the command line."""
