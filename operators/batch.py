@@ -50,7 +50,9 @@ class Batch:
             raise ValueError("face_row must not decrease and must name existing rows")
 
     @classmethod
-    def from_images(cls, images: Iterable[bytes], keys: Sequence[str] | None = None, shard: str = "memory", **columns: Any) -> Batch:
+    def from_images(
+        cls, images: Iterable[bytes], keys: Sequence[str] | None = None, shard: str = "memory", **columns: Any
+    ) -> Batch:
         """A batch of encoded images, all other columns blank. `columns` overrides any row column."""
         data = [bytes(image) for image in images]
         n = len(data)
@@ -185,7 +187,7 @@ class Batch:
         rows: dict[str, Any] = {}
         for name in names:
             parts = [batch.rows[name] for batch in batches]
-            rows[name] = sum(map(list, parts), []) if isinstance(parts[0], list) else np.concatenate(parts)
+            rows[name] = [v for part in parts for v in part] if isinstance(parts[0], list) else np.concatenate(parts)
         starts = np.cumsum([0, *(len(batch) for batch in batches)])
         face_row = np.concatenate([batch.face_row + start for batch, start in zip(batches, starts, strict=False)])
         faces: dict[str, np.ndarray] = {}
