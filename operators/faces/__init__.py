@@ -1,0 +1,1 @@
+"""Find faces, place dense landmarks, align and crop, paste back."""

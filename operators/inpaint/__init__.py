@@ -1,0 +1,1 @@
+"""Fill the hole: one interface, one file per system."""

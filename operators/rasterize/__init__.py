@@ -1,0 +1,1 @@
+"""Pixels of triangles: one interface, one file per backend."""

@@ -1,0 +1,1 @@
+"""Promptable segmentation of the occluder and of the visible face, prompted by landmarks."""
