@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from operators.metrics import psnr_db
 
@@ -29,5 +30,5 @@ def test_only_the_asked_pixels_count():
 
 
 def test_shapes_must_agree():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises((ValueError, TypeCheckError)):
         psnr_db(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8))
