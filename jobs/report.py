@@ -40,8 +40,8 @@ _ORDERS = {
 }
 _COLUMNS = ["image_id", "source", "status", "error_operator", "error_type", "error_message", "faces", "artifacts"]
 _WARNING = (
-    "What stands where the mask was is a guess drawn from a model of many faces. It is never evidence of what a person looks like, "
-    "and must not be used to identify anyone."
+    "What stands where the mask was is a guess drawn from a model of many faces. It is never evidence of what a person "
+    "looks like, and must not be used to identify anyone."
 )
 
 
@@ -101,13 +101,13 @@ def _card(row: dict[str, Any], face: dict[str, Any] | None, picture: str, strip:
     image = f'<img loading="lazy" src="{html.escape(picture)}" alt="{name}"' + ("" if strip else ' class="alone"') + ">"
     heads = "".join(f"<span>{title}</span>" for title in ("before", "occluder", "render", "hole", "after"))
     facts = " ".join(f"<span>{label} {_number(values[key])}</span>" for key, label in _SCORES.items()) if face else ""
+    label = html.escape(status)
+    note = f'<span class="message">{html.escape(message)}</span>' if message else ""
     return (
-        f'<article data-name="{name}" data-status="{html.escape(status)}"{data}>'
+        f'<article data-name="{name}" data-status="{label}"{data}>'
         + (f'<div class="heads">{heads}</div>' if strip else "")
         + (image if picture else "")
-        + f'<div class="facts"><span class="name">{name}</span><span class="status {html.escape(status)}">{html.escape(status)}</span>'
-        + f"{facts} {link}"
-        + (f'<span class="message">{html.escape(message)}</span>' if message else "")
+        + f'<div class="facts"><span class="name">{name}</span><span class="status {label}">{label}</span>{facts} {link}{note}'
         + "</div></article>"
     )
 
