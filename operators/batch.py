@@ -107,18 +107,18 @@ class Batch:
         row_ok = np.array([status == OK for status in self.rows["status"]])
         return np.flatnonzero(row_ok[self.face_row] & (self.faces["face_status"] == OK))
 
-    def mark_row(self, i: int, status: str, operator: str = "", kind: str = "", message: str = "") -> None:
+    def mark_row(self, i: int | np.integer, status: str, operator: str = "", kind: str = "", message: str = "") -> None:
         """Set a row's status with operator, reason class and message."""
         self.rows["status"][i] = status
         self.rows["error_operator"][i] = operator
         self.rows["error_type"][i] = kind
         self.rows["error_message"][i] = message
 
-    def fail_row(self, i: int, operator: str, error: BaseException) -> None:
+    def fail_row(self, i: int | np.integer, operator: str, error: BaseException) -> None:
         """Record an exception as the row's failure."""
         self.mark_row(i, FAILED, operator, type(error).__name__, str(error))
 
-    def mark_face(self, j: int, status: str, message: str) -> None:
+    def mark_face(self, j: int | np.integer, status: str, message: str) -> None:
         """Set one face's status and why; the row keeps its own."""
         self.faces["face_status"][j] = status
         self.faces["face_message"][j] = message
@@ -158,7 +158,7 @@ class Batch:
         self.faces[name] = full
 
     # frames -------------------------------------------------------------------------------------------------------
-    def frame(self, i: int) -> np.ndarray:
+    def frame(self, i: int | np.integer) -> np.ndarray:
         """Row i decoded within `limits`: RGB uint8 HWC, EXIF applied, read-only.
 
         Frames are kept while they fit the cache, and the latest one always; none crosses a stage.

@@ -40,7 +40,7 @@ class DecodeLimits:
 DEFAULT_LIMITS = DecodeLimits()
 
 
-def check(data: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> ImageHeader:
+def check(data: bytes | None, limits: DecodeLimits = DEFAULT_LIMITS) -> ImageHeader:
     """Header of an encoded image that may be decoded.
 
     Errors: those of `probe`, `ImageTooLargeError`, `AnimatedImageError`.
@@ -56,22 +56,23 @@ def check(data: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> ImageHeader:
     return header
 
 
-def decode_rgb(data: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> np.ndarray:
+def decode_rgb(data: bytes | None, limits: DecodeLimits = DEFAULT_LIMITS) -> np.ndarray:
     """Encoded image -> RGB uint8 HWC, EXIF orientation applied.
 
     Errors: those of `check`; `CorruptImageError` when the pixels cannot be decoded completely.
     """
     header = check(data, limits)
-    image = _load(data, header)
+    image = _load(data or b"", header)
     if image.mode.startswith("I"):  # 16-bit grey
         pixels = np.asarray(image).astype(np.uint32)
         pixels = ((pixels + 128) // 257).astype(np.uint8)[..., None].repeat(3, axis=2)
     else:
+        image.info.pop("transparency", None)
         pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     return _upright(pixels, header.orientation)
 
 
-def decode_alpha(data: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> np.ndarray | None:
+def decode_alpha(data: bytes | None, limits: DecodeLimits = DEFAULT_LIMITS) -> np.ndarray | None:
     """Encoded image -> alpha uint8 HW (255 = opaque), EXIF orientation applied; None when it has none.
 
     Errors: those of `decode_rgb`.
@@ -79,7 +80,7 @@ def decode_alpha(data: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> np.ndarr
     header = check(data, limits)
     if header.mode not in ("P", "LA", "RGBA"):
         return None
-    image = _load(data, header)
+    image = _load(data or b"", header)
     if image.mode.startswith("I"):
         value = image.info.get("transparency")
         return (
@@ -90,13 +91,13 @@ def decode_alpha(data: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> np.ndarr
     return _upright(np.asarray(image.convert("RGBA"))[..., 3], header.orientation)
 
 
-def icc_profile(data: bytes) -> bytes | None:
+def icc_profile(data: bytes | None) -> bytes | None:
     """The RGB colour profile of an encoded image, to embed in an output with the same pixels; else None.
 
     Errors: those of `probe`, `CorruptImageError`.
     """
     header = probe(data)
-    profile = _open(data, header).info.get("icc_profile") if header.n_frames == 1 else None
+    profile = _open(data or b"", header).info.get("icc_profile") if header.n_frames == 1 else None
     return profile if profile and profile[16:20] == b"RGB " and "RGB" in header.mode else None
 
 

@@ -13,6 +13,8 @@ from operators.arrow import SCHEMA_VERSION, from_table, manifest_bytes, manifest
 from operators.batch import Batch
 from operators.codec import DecodeLimits
 
+# The run-time type checker samples items at random, also inside strategies.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SHAPES = {
     "box_xyxy_px": (4,),
