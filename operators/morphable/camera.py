@@ -1,7 +1,7 @@
 """The camera of `operators.types`: rotations, projection, and their derivatives.
 
-    v_camera = F (R v_face) + t,  F = diag(1, -1, -1),  R = Rz(roll) Ry(yaw) Rx(pitch)
-    u = focal_px * X / Z + size / 2,   v = focal_px * Y / Z + size / 2
+v_camera = F (R v_face) + t,  F = diag(1, -1, -1),  R = Rz(roll) Ry(yaw) Rx(pitch)
+u = focal_px * X / Z + size / 2,   v = focal_px * Y / Z + size / 2
 """
 
 from __future__ import annotations

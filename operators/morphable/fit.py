@@ -179,7 +179,7 @@ def fit_landmarks(
     residual, behind = _residual(points, (coefficients, rotation, translation), target, focal, size)
     squares = (weights * residual.square().sum(-1)).sum(1) / weights.sum(1).clamp_min(1e-12)
     ok = good & ~behind & torch.isfinite(squares)
-    rmse = torch.where(ok, squares.sqrt(), torch.full_like(squares, float("nan")))
+    rmse = torch.where(ok, squares.sqrt(), torch.full_like(squares, float("inf")))
     reason = tuple(
         "" if fine else _reason(bool(many), float(wide), size)
         for fine, many, wide in zip(ok.tolist(), enough.tolist(), spread.tolist(), strict=True)

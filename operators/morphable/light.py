@@ -26,9 +26,7 @@ def sh_basis(normals: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 9"]:
     return torch.stack(bands, -1)
 
 
-def to_viewer(
-    normals: Float[Tensor, "faces n 3"], rotation: Float[Tensor, "faces 3 3"]
-) -> Float[Tensor, "faces n 3"]:
+def to_viewer(normals: Float[Tensor, "faces n 3"], rotation: Float[Tensor, "faces 3 3"]) -> Float[Tensor, "faces n 3"]:
     """Normals of the face frame in the viewer's frame, where light is defined."""
     return (normals[:, :, None, :] * rotation[:, None]).sum(-1)
 

@@ -22,13 +22,13 @@ class LinearPoints:
 
     def at(self, coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces points 3"]:
         """Points in the face frame."""
-        return self.mean + _rows_times(self.modes.flatten(0, 1), coefficients).unflatten(1, (-1, 3))
+        return self.mean + rows_times(self.modes.flatten(0, 1), coefficients).unflatten(1, (-1, 3))
 
 
 _ROWS = 16
 
 
-def _rows_times(matrix: Float[Tensor, "rows modes"], coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces rows"]:
+def rows_times(matrix: Float[Tensor, "rows modes"], coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces rows"]:
     # Products of one fixed size: the bits of a face must not depend on how many others share its batch.
     padded = torch.nn.functional.pad(coefficients, (0, 0, 0, -len(coefficients) % _ROWS))
     return torch.cat([chunk @ matrix.T for chunk in padded.split(_ROWS)])[: len(coefficients)]

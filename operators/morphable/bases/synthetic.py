@@ -9,7 +9,13 @@ from operators.morphable.light import frontal_light
 
 
 def synthetic_basis(
-    seed: int = 0, rows: int = 33, columns: int = 33, identity: int = 10, expression: int = 6, albedo: int = 4, texture_px: int = 32
+    seed: int = 0,
+    rows: int = 33,
+    columns: int = 33,
+    identity: int = 10,
+    expression: int = 6,
+    albedo: int = 4,
+    texture_px: int = 32,
 ) -> FaceBasis:
     """A mirror-symmetric half-ellipsoid with a nose, smooth random modes, a grid of UVs, albedo on vertices or texels.
 
