@@ -87,7 +87,7 @@ def _solve_light(harmonics, tint, colour, w, mean, prior):
     return torch.cholesky_solve(x.mT @ y + (prior * mean)[:, None], torch.linalg.cholesky(system))[..., 0]
 
 
-def _weighted_median(values: Float[Tensor, "faces pixels"], mask: Tensor) -> Float[Tensor, "faces"]:
+def _weighted_median(values: Float[Tensor, "faces pixels"], mask: Tensor) -> Float[Tensor, " faces"]:
     return torch.nan_to_num(torch.where(mask, values, torch.nan).nanmedian(1).values, nan=1.0)
 
 

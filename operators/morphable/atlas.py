@@ -25,7 +25,7 @@ class AlbedoModel:
         self.uv = torch.as_tensor(basis.uv[basis.uv_triangles].astype(np.float32), device=device)
 
     def taps(
-        self, triangle: Int[Tensor, "n"], barycentric: Float[Tensor, "n 3"]
+        self, triangle: Int[Tensor, " n"], barycentric: Float[Tensor, "n 3"]
     ) -> tuple[Int[Tensor, "n taps"], Float[Tensor, "n taps"]]:
         """Texels and weights whose sum is the albedo: three vertices, or four texels (bilinear)."""
         if not self.texture_px:
@@ -40,7 +40,7 @@ class AlbedoModel:
         index = torch.stack((y0, y0, y1, y1), 1) * self.texture_px + torch.stack((x0, x1, x0, x1), 1)
         return index, torch.stack(((1 - wy) * (1 - wx), (1 - wy) * wx, wy * (1 - wx), wy * wx), 1)
 
-    def at(self, triangle: Int[Tensor, "n"], barycentric: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 modes_and_mean"]:
+    def at(self, triangle: Int[Tensor, " n"], barycentric: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 modes_and_mean"]:
         """Mean (first) and modes of the albedo at surface points."""
         index, weights = self.taps(triangle, barycentric)
         return sum(self.values[index[:, k]] * weights[:, k, None, None] for k in range(index.shape[1]))  # type: ignore[return-value]
@@ -53,11 +53,11 @@ class TextureAtlas:
     covered one, so that filtering never bleeds. `mirror`: the texel of the reflected point.
     """
 
-    triangle: Int[Tensor, "texels"]
+    triangle: Int[Tensor, " texels"]
     barycentric: Float[Tensor, "texels 3"]
     corners: Int[Tensor, "texels 3"]
-    covered: Bool[Tensor, "texels"]
-    mirror: Int[Tensor, "texels"]
+    covered: Bool[Tensor, " texels"]
+    mirror: Int[Tensor, " texels"]
 
     def __init__(self, basis: FaceBasis, albedo: AlbedoModel, px: int, device: str = "cpu"):
         self.px = px

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from operators.rasterize.base import Fragments, Rasterizer
+from operators.rasterize.textured import average_texture
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ def draw_textured(
     supersample: int = 2,
 ) -> Drawing:
     """Meshes with their textures (bilinear), fragments averaged in blocks of `supersample` pixels."""
+    if not textures.is_cuda and not textures.requires_grad:
+        return Drawing(*average_texture(fragments, corner_uv, textures, supersample))
     hit = fragments.pix_to_face >= 0
     face = torch.nonzero(hit)[:, 0]
     uv = (corner_uv[fragments.pix_to_face[hit].long()] * fragments.barycentric[hit][..., None]).sum(1)
@@ -49,7 +52,7 @@ def draw_textured(
     return Drawing(summed / count.clamp_min(1), count[..., 0] / (supersample * supersample))
 
 
-def bilinear(textures: Float[Tensor, "faces px px 3"], face: Int[Tensor, "n"], uv: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+def bilinear(textures: Float[Tensor, "faces px px 3"], face: Int[Tensor, " n"], uv: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
     """Texture colours at uv in [0, 1], clamped at the rim."""
     px = textures.shape[1]
     flat = textures.reshape(-1, 3)

@@ -32,16 +32,16 @@ class LandmarkFit:
     coefficients: Float[Tensor, "faces modes"]
     rotation: Float[Tensor, "faces 3 3"]
     translation: Float[Tensor, "faces 3"]
-    rmse_px: Float[Tensor, "faces"]
-    cost: Float[Tensor, "faces"]
-    ok: Bool[Tensor, "faces"]
-    converged: Bool[Tensor, "faces"]
+    rmse_px: Float[Tensor, " faces"]
+    cost: Float[Tensor, " faces"]
+    ok: Bool[Tensor, " faces"]
+    converged: Bool[Tensor, " faces"]
     reason: tuple[str, ...]
 
 
 def initial_pose(
     points: LinearPoints, target: Float[Tensor, "faces points 2"], weights: Float[Tensor, "faces points"],
-    focal_px: Float[Tensor, "faces"], size: float,
+    focal_px: Float[Tensor, " faces"], size: float,
 ) -> tuple[Float[Tensor, "faces 3 3"], Float[Tensor, "faces 3"]]:  # fmt: skip
     """Closed-form scaled-orthographic pose of the mean face (POS; DeMenthon and Davis 1995), orthonormalised.
 
@@ -71,7 +71,7 @@ def initial_pose(
 
 def jacobian(
     points: LinearPoints, coefficients: Float[Tensor, "faces modes"], rotation: Float[Tensor, "faces 3 3"],
-    translation: Float[Tensor, "faces 3"], focal_px: Float[Tensor, "faces"], size: float,
+    translation: Float[Tensor, "faces 3"], focal_px: Float[Tensor, " faces"], size: float,
 ) -> tuple[Float[Tensor, "faces points 2"], Float[Tensor, "faces points 2 parameters"]]:  # fmt: skip
     """Projected points and their derivative by (axis-angle update, translation, coefficients).
 
@@ -106,7 +106,7 @@ def _cost(residual, weights, coefficients, precision, settings):
 
 def fit_landmarks(
     points: LinearPoints, target: Float[Tensor, "faces points 2"], weights: Float[Tensor, "faces points"],
-    focal_px: Float[Tensor, "faces"], size: float, settings: FitSettings = FitSettings(),
+    focal_px: Float[Tensor, " faces"], size: float, settings: FitSettings = FitSettings(),
 ) -> LandmarkFit:  # fmt: skip
     """Pose and coefficients that minimise  sum_i w_i huber(|projection_i - target_i| / noise) + |prior * c|^2.
 

@@ -10,20 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_C0, _C1, _C2, _C3, _C4 = 0.282095, 0.488603, 1.092548, 0.315392, 0.546274
-
-
 def sh_basis(normals: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 9"]:
-    """The 9 real spherical harmonics of degree <= 2 at unit normals (Ramamoorthi and Hanrahan 2001, without the lobe factors).
+    """The 9 real spherical harmonics of degree <= 2 at unit normals, unnormalised (Ramamoorthi and Hanrahan 2001).
 
     Order: 1, y, z, x, xy, yz, 3z^2 - 1, xz, x^2 - y^2.
     """
     x, y, z = normals.unbind(-1)
-    bands = (
-        torch.full_like(x, _C0), _C1 * y, _C1 * z, _C1 * x,
-        _C2 * x * y, _C2 * y * z, _C3 * (3 * z * z - 1), _C2 * x * z, _C4 * (x * x - y * y),
-    )  # fmt: skip
-    return torch.stack(bands, -1)
+    return torch.stack((torch.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y), -1)
 
 
 def to_viewer(normals: Float[Tensor, "faces n 3"], rotation: Float[Tensor, "faces 3 3"]) -> Float[Tensor, "faces n 3"]:
@@ -39,5 +32,5 @@ def shade(normals: Float[Tensor, "faces n 3"], light: Float[Tensor, "faces 9 3"]
 def frontal_light() -> Float[Tensor, "9 3"]:
     """Soft white light from the camera's side: shading 1 straight ahead, 0.5 at right angles."""
     light = torch.zeros(9, 3)
-    light[0], light[2] = 0.5 / _C0, 0.5 / _C1
+    light[0], light[2] = 0.5, 0.5
     return light

@@ -66,7 +66,7 @@ def interpolate(
 
 def covered(
     fragments: Fragments, triangles: Int[Tensor, "triangles 3"]
-) -> tuple[Int[Tensor, "n"], Int[Tensor, "n 3"], Float[Tensor, "n 3"]]:
+) -> tuple[Int[Tensor, " n"], Int[Tensor, "n 3"], Float[Tensor, "n 3"]]:
     """Covered pixels in row order: the face of the batch, the triangle's corners and their weights."""
     hit = fragments.pix_to_face >= 0
     face = torch.nonzero(hit)[:, 0]

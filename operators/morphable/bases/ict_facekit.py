@@ -17,7 +17,7 @@ EXPRESSION_STD = 0.3
 SKIN_RGB = (0.76, 0.58, 0.49)
 
 
-def read(path: str | Path, identity: int = 100, expression: int = 57) -> FaceBasis:
+def load_ict_facekit(path: str | Path, identity: int = 100, expression: int = 57) -> FaceBasis:
     """Basis from `ict_facekit.npz` with the first `identity` and `expression` modes; unit centimetre.
 
     The kit has no albedo: a plain skin colour with brightness, tint and left-right modes stands in.
@@ -51,7 +51,7 @@ def _albedo_modes(mean: Float[np.ndarray, "vertices 3"]) -> Float[np.ndarray, "5
     return np.stack([s[:, None] * np.float32(c) for s, c in zip((one, one, x, y, z), colours, strict=True)]).astype(np.float32)
 
 
-def mirror_by_position(mean: Float[np.ndarray, "vertices 3"]) -> Int[np.ndarray, "vertices"]:
+def mirror_by_position(mean: Float[np.ndarray, "vertices 3"]) -> Int[np.ndarray, " vertices"]:
     """Vertex nearest to each vertex's reflection in the plane x = 0."""
     from scipy.spatial import cKDTree
 

@@ -19,8 +19,8 @@ def synthetic_basis(
 ) -> FaceBasis:
     """A mirror-symmetric half-ellipsoid with a nose, smooth random modes, a grid of UVs, albedo on vertices or texels.
 
-    About 16 cm wide; `columns` odd keeps a middle line. Albedo lies on the vertices when `texture_px` is 0. The meshes's
-    corners are rounded off nowhere: it is a bump with landmarks, not a likeness.
+    About 16 cm wide; `columns` odd keeps a middle line. Albedo lies on the vertices when `texture_px` is 0. A bump
+    with landmarks, not a likeness.
     """
     rng = np.random.default_rng(seed)
     v, u = (g.ravel() for g in np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij"))
@@ -47,7 +47,8 @@ def synthetic_basis(
         name="synthetic", licence="Apache-2.0", unit="cm", mean=mean.astype(np.float32),
         identity=(0.35 * smooth(identity, u, v, 4)).astype(np.float32),
         expression=(0.2 * smooth(expression, u, v, 5) * (v > 0.5)[None, :, None]).astype(np.float32),
-        triangles=triangles, uv=np.stack((u, v), 1).astype(np.float32), uv_triangles=triangles, albedo_mean=colour.astype(np.float32),
+        triangles=triangles, uv=np.stack((u, v), 1).astype(np.float32), uv_triangles=triangles,
+        albedo_mean=colour.astype(np.float32),
         albedo=(0.05 * smooth(albedo, *at, 4)).astype(np.float32), texture_px=texture_px,
         landmarks68=_landmarks(grid), landmarks468=np.sort(rng.choice(grid.size, 468, replace=False)).astype(np.int32),
         mirror=mirror, light_mean=light, light_std=np.full((9, 3), 0.3, np.float32),
