@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
+from operators.morphable.bases.ict_facekit import load_ict_facekit
+from operators.morphable.bases.open_face import load_open_face
+from operators.morphable.bases.synthetic import synthetic_basis
 from operators.morphable.basis import FaceBasis
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 """Where the bases that ship with the package lie."""
 
-_READERS = {
-    "open_face": "operators.morphable.bases.open_face:read",
-    "ict_facekit": "operators.morphable.bases.ict_facekit:read",
+READERS: dict[str, Callable[[Path], FaceBasis]] = {
+    "open_face": load_open_face,
+    "ict_facekit": load_ict_facekit,
 }
-"""Format name -> function from a path to a `FaceBasis`. A file `<format>*.npz` is read by its format, any other .npz as open_face."""
+"""Reader by format. A file `<format>*.npz` is read by its format, any other .npz as open_face."""
 
 
-def load_basis(name_or_path: str) -> FaceBasis:
-    """A basis by name (`open_face`; `synthetic` for tests) or from a file whose name starts with its format's name.
+def load_basis(name_or_path: str | Path) -> FaceBasis:
+    """A base by name (`open_face`, or the made-up `synthetic`), or from a file.
 
-    Errors: ValueError when the format is unknown, FileNotFoundError when the file is missing.
+    Errors: FileNotFoundError naming the choices when it is neither.
     """
-    if name_or_path == "synthetic":
-        from operators.morphable.bases.synthetic import synthetic_basis
-
+    if str(name_or_path) == "synthetic":
         return synthetic_basis()
-    path = MODELS / f"{name_or_path}.npz" if name_or_path in _READERS else Path(name_or_path)
-    kind = next((name for name in _READERS if path.name.startswith(name)), "open_face")
-    if path.suffix != ".npz":
-        known = ", ".join([*_READERS, "synthetic"])
-        raise ValueError(f"unknown face basis {name_or_path!r}: give one of {known}, or the path of an .npz file")
+    path = MODELS / f"{name_or_path}.npz" if str(name_or_path) in READERS else Path(name_or_path)
     if not path.is_file():
-        raise FileNotFoundError(f"face basis {name_or_path!r}: no file {path}")
-    return _reader(kind)(path)
-
-
-def _reader(kind: str) -> Callable[[Path], FaceBasis]:
-    module, function = _READERS[kind].split(":")
-    return getattr(import_module(module), function)
+        raise FileNotFoundError(f"no face base {str(name_or_path)!r}: expected {', '.join(READERS)}, synthetic, or an .npz file")
+    kind = next((name for name in READERS if path.name.startswith(name)), "open_face")
+    return READERS[kind](path)
