@@ -34,6 +34,8 @@ RIGHT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 
 # One unit of skin distance: this far in CIE L*, or this far in a*b*.
 _LIGHTNESS_UNIT, _CHROMA_UNIT = 18.0, 9.0
+# Evidence that a segmented occluder adds: per unit of its contrast to the skin, against an even contrast, up to a most.
+_CONTRAST_GAIN, _CONTRAST_EVEN, _CONTRAST_MOST = 3.0, 1.1, 2.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class GrabcutSegmenterConfig(OperatorConfig):
     kind: Literal["grabcut"] = option("grabcut", "classical segmentation: skin model and GrabCut, no trained weights")
     working_px: int = option(144, "side of the picture on which GrabCut runs; the crop is shrunk to it")
     iterations: int = option(3, "GrabCut iterations in each of its two passes")
-    evidence_threshold: float = option(0.0, "evidence that something covers the lower face below which there is no occluder")
+    evidence_threshold: float = option(0.3, "evidence that something covers the lower face below which there is no occluder")
 
 
 class GrabcutSegmenter:
@@ -82,8 +84,10 @@ class GrabcutSegmenter:
             scene = _Scene(crops[i], landmarks[i], self.config)
             if is_given[i]:
                 occluder[i], stability[0, i] = given[i], 1.0
-            elif evidence[i] > self.config.evidence_threshold:
-                occluder[i], stability[0, i] = scene.occluder(wanted, i)
+            elif evidence[i] + _CONTRAST_GAIN * (_CONTRAST_MOST - _CONTRAST_EVEN) > self.config.evidence_threshold:
+                found, stability[0, i] = scene.occluder(wanted, i)
+                contrast = _CONTRAST_GAIN * (min(scene.contrast(found), _CONTRAST_MOST) - _CONTRAST_EVEN)
+                occluder[i] = found & bool(evidence[i] + contrast > self.config.evidence_threshold)
             visible[i], stability[1, i] = scene.visible_skin(occluder[i], unwanted, i)
         unknown = np.full(len(faces), np.nan, np.float32)
         batch.put("occluder", occluder & valid, faces)
@@ -161,6 +165,11 @@ class _Scene:
         second = self._clean(self._grabcut(sure, second, never), core)
         stability = float(masks.iou(first[None], second[None])[0])
         return self._enlarge(second), stability if second.any() else 0.0
+
+    def contrast(self, occluder: np.ndarray) -> float:
+        """Skin distance that four fifths of the occluder exceed; 0 when it is empty."""
+        small = cv2.resize(occluder.astype(np.uint8), (self.size, self.size), interpolation=cv2.INTER_NEAREST) > 0
+        return float(np.percentile(self.skin_distance[small], 20)) if small.any() else 0.0
 
     def visible_skin(self, occluder: np.ndarray, prompts: Prompts, i: int) -> tuple[np.ndarray, float]:
         """Trustworthy skin in crop pixels and its stability: inside the face oval, not eyes, brows, hair or occluder."""
