@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 Masks = Bool[np.ndarray, "faces h w"]
-Radius = float | Num[np.ndarray, "faces"]
+Radius = float | Num[np.ndarray, " faces"]
 
 
 def _distance(mask: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ def feather(masks: Masks, width: Radius) -> Float[np.ndarray, "faces h w"]:
     return out
 
 
-def iou(a: Masks, b: Masks) -> Float[np.ndarray, "faces"]:
+def iou(a: Masks, b: Masks) -> Float[np.ndarray, " faces"]:
     """Intersection over union, float32; NaN when both are empty."""
     union = (a | b).sum((1, 2))
     return np.where(union > 0, (a & b).sum((1, 2)) / np.maximum(union, 1), np.nan).astype(np.float32)

@@ -9,7 +9,9 @@ from jaxtyping import Bool
 from operators.batch import Batch
 
 
-def given_occluders(batch: Batch, faces: np.ndarray, size: int) -> tuple[Bool[np.ndarray, "faces h w"], Bool[np.ndarray, "faces"]]:
+def given_occluders(
+    batch: Batch, faces: np.ndarray, size: int
+) -> tuple[Bool[np.ndarray, "faces h w"], Bool[np.ndarray, " faces"]]:
     """Occluders of these faces from the rows' `given_mask_bytes`, and which faces such a mask touches.
 
     A given mask is white (>= 128) where the occluder is, and is scaled to its image's size when that differs. A face that

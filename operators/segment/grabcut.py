@@ -7,30 +7,33 @@ from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from operators import masks
 from operators.batch import Batch
 from operators.segment.given import given_occluders
 from operators.segment.presence import occluder_evidence
 from operators.segment.prompts import (
-    LOWER_FACE,
-    OVAL,
     Prompts,
     eye_line_and_scale,
     face_prompts,
     landmarks_in_crop,
     occluder_prompts,
 )
+from operators.segment.regions import (
+    CORE,
+    FOREHEAD,
+    LEFT_BROW,
+    LEFT_EYE,
+    LOWER_FACE,
+    NOSE_ROOT,
+    OVAL,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    hulls,
+    polygons,
+)
 from operators.types import OperatorConfig, OperatorInfo, option
-
-FOREHEAD = (10, 338, 297, 332, 284, 251, 389, 263, 374, 362, 168, 133, 145, 33, 162, 21, 54, 103, 67, 109)
-NOSE_ROOT = (107, 336, 285, 417, 351, 122, 193, 55)
-CORE = (50, 205, 207, 170, 171, 175, 396, 395, 427, 425, 280, 275, 4, 45)
-LEFT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
-RIGHT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
-LEFT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
-RIGHT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 
 # One unit of skin distance: this far in CIE L*, or this far in a*b*.
 _LIGHTNESS_UNIT, _CHROMA_UNIT = 18.0, 9.0
@@ -99,17 +102,6 @@ class GrabcutSegmenter:
         return batch
 
 
-def _polygon(size: int, points: np.ndarray) -> np.ndarray:
-    """(size, size) bool, the polygon of these vertices (pixel centres at +0.5)."""
-    canvas = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(canvas, [np.round(points * 16 - 8).astype(np.int32)], 1, shift=4)
-    return canvas > 0
-
-
-def _hull(size: int, points: np.ndarray) -> np.ndarray:
-    return _polygon(size, cv2.convexHull(points.astype(np.float32))[:, 0])
-
-
 def _dilate(mask: np.ndarray, radius: float) -> np.ndarray:
     return masks.dilate(mask[None], radius)[0]
 
@@ -132,14 +124,14 @@ class _Scene:
         self.skin_distance = self._skin_distance()
 
     def _polygon(self, vertices: tuple) -> np.ndarray:
-        return _polygon(self.size, self.points[list(vertices)])
+        return polygons(self.points[None, list(vertices)], self.size)[0]
 
     def _skin_distance(self) -> np.ndarray:
         """(size, size) distance from the skin of forehead and nose root, in units of what light does to skin."""
         smooth = cv2.GaussianBlur(self.lab, (0, 0), 1.0)
         units = np.array([_LIGHTNESS_UNIT, _CHROMA_UNIT, _CHROMA_UNIT], np.float32)
         root = self._polygon(NOSE_ROOT)
-        region = (_hull(self.size, self.points[list(FOREHEAD)]) & ~self.eyes | root) & ~self.brows
+        region = (hulls(self.points[None, list(FOREHEAD)], self.size)[0] & ~self.eyes | root) & ~self.brows
         samples = smooth[region] / units
         centre = np.median(smooth[root], 0) / units if root.any() else np.median(samples, 0)
         for _ in range(3):
@@ -151,7 +143,7 @@ class _Scene:
         """Occluder mask in crop pixels and its stability."""
         lower, core = self._polygon(LOWER_FACE), self._polygon(CORE)
         middle = self.points[[0, 4, 152, 50, 280]].mean(0)
-        wide = _hull(self.size, middle + 1.25 * (self.points[list(LOWER_FACE)] - middle)) | lower
+        wide = hulls((middle + 1.25 * (self.points[list(LOWER_FACE)] - middle))[None], self.size)[0] | lower
         reach = _dilate(wide, 0.18 * self.unit)
         never = ~reach | (self.depth < 0) | self.eyes | self._spots(prompts, i, 0)
         unlike_skin = self.skin_distance > 1

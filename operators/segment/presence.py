@@ -18,27 +18,31 @@ REGIONS = (
 # Logistic regression, rows = nose, cheeks, upper lip, mouth, chin; columns = log intensity, red - green, yellow - blue.
 # Fitted on open unmasked portraits: as they are, and with masks painted on their landmark colours, both under random
 # exposure, white balance, side light and saturation.
-_SIGNED = np.array((
-    (-3.55, -2.49, -0.34),
-    (-0.27, -1.69, -4.80),
-    (1.12, 1.42, 1.24),
-    (0.46, -5.13, 0.54),
-    (0.77, -0.24, -1.47),
-))
-_ABSOLUTE = np.array((
-    (1.12, 0.16, -0.21),
-    (1.66, 2.17, 2.86),
-    (-0.15, 1.16, 0.23),
-    (2.63, 0.18, 2.09),
-    (-0.17, 3.28, 3.03),
-))
+_SIGNED = np.array(
+    (
+        (-3.55, -2.49, -0.34),
+        (-0.27, -1.69, -4.80),
+        (1.12, 1.42, 1.24),
+        (0.46, -5.13, 0.54),
+        (0.77, -0.24, -1.47),
+    )
+)
+_ABSOLUTE = np.array(
+    (
+        (1.12, 0.16, -0.21),
+        (1.66, 2.17, 2.86),
+        (-0.15, 1.16, 0.23),
+        (2.63, 0.18, 2.09),
+        (-0.17, 3.28, 3.03),
+    )
+)
 _BIAS = -2.46
 _LOG_FLOOR = 12.0
 
 
 def occluder_evidence(
     crops: UInt8[np.ndarray, "faces h w 3"], landmarks: Float[np.ndarray, "faces 468 2"]
-) -> Float[np.ndarray, "faces"]:
+) -> Float[np.ndarray, " faces"]:
     """Log-odds that something covers the lower face, from its log colours relative to the skin around nose root and eyes."""
     size = crops.shape[1]
     at = np.floor(landmarks).astype(int).clip(0, size - 1)

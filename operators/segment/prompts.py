@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from operators.batch import Batch
+from operators.segment.regions import LOWER_FACE, OVAL
 
 # MediaPipe face-mesh vertices.
 NOSE = (4, 195)
@@ -16,12 +17,6 @@ CHIN = (152, 199)
 EYES = (33, 133, 362, 263, 159, 386)
 FOREHEAD = (151, 109, 338)
 VISIBLE_SKIN = (151, 9, 109, 338)
-JAW = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
-OVAL = (
-    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
-    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
-)
-LOWER_FACE = (234, 117, 119, 197, 348, 346, *JAW[:0:-1])
 
 Landmarks = Float[np.ndarray, "faces landmarks 2"]
 
