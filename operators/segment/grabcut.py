@@ -15,8 +15,11 @@ from operators.segment.given import given_occluders
 from operators.segment.presence import EVIDENCE_AT_MOST, EVIDENCE_THRESHOLD, is_covered, occluder_evidence
 from operators.segment.prompts import Prompts, eye_line_and_scale, face_prompts, landmarks_in_crop, occluder_prompts
 from operators.segment.regions import CORE, LOWER_FACE, OVAL, hulls, polygons
-from operators.segment.skin import eyes_and_brows, skin_distance
+from operators.segment.skin import eyes_and_brows, shaded_skin, skin_distance
 from operators.types import OperatorConfig, OperatorInfo, option
+
+# Under a mask the face mesh puts the chin too high by about this share of the distance from the eyes' middle to it.
+_CHIN_STRETCH = 0.12
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Scenes:
     unit: Float[np.ndarray, " faces"]
     images: UInt8[np.ndarray, "faces size size 3"]
     unlike_skin: Float[np.ndarray, "faces size size"]
+    shaded: Bool[np.ndarray, "faces size size"]
     eyes: Bool[np.ndarray, "faces size size"]
     brows: Bool[np.ndarray, "faces size size"]
 
@@ -104,7 +108,8 @@ class Scenes:
         points = landmarks * (size / crops.shape[1])
         images = np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
         unit = np.linalg.norm(eye_line_and_scale(points)[1], axis=1)
-        return cls(crops.shape[1], points, unit, images, skin_distance(images, points), *eyes_and_brows(points, size))
+        skin = skin_distance(images, points), shaded_skin(images, points)
+        return cls(crops.shape[1], points, unit, images, *skin, *eyes_and_brows(points, size))
 
     @property
     def size(self) -> int:
@@ -113,14 +118,16 @@ class Scenes:
     def occluder(self, i: int, prompts: Prompts, opposite: Prompts, iterations: int) -> tuple[np.ndarray, float]:
         """One face's occluder (h, w) in crop pixels and its stability."""
         points, unit, size, unlike_skin = self.landmarks[i], self.unit[i], self.size, self.unlike_skin[i]
-        lower, core = (polygons(points[None, list(region)], size)[0] for region in (LOWER_FACE, CORE))
-        middle = points[[0, 4, 152, 50, 280]].mean(0)
-        wide = hulls((middle + 1.25 * (points[list(LOWER_FACE)] - middle))[None], size)[0] | lower
-        reach = masks.dilate(wide[None], 0.18 * unit)[0]
         eyes, down = (value[0] for value in eye_line_and_scale(points[None]))
-        grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1) + 0.5
-        above_eyes = (grid - eyes) @ down < 0
-        never = ~reach | above_eyes | self.eyes[i] | self._spots(opposite, i)
+        outline = points[list(LOWER_FACE)]
+        outline = outline + _CHIN_STRETCH * np.clip((outline - eyes) @ down / down.dot(down), 0, 1)[:, None] ** 2 * down
+        core, lower = polygons(points[None, list(CORE)], size)[0], polygons(outline[None], size)[0]
+        middle = points[[0, 4, 152, 50, 280]].mean(0)
+        wide = hulls((middle + 1.2 * (outline - middle))[None], size)[0] | lower
+        reach = masks.dilate(wide[None], 0.13 * unit)[0]
+        depth = (np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1) + 0.5 - eyes) @ down / down.dot(down)
+        neck = (depth > 1) & self.shaded[i] & ~polygons(points[None, list(LOWER_FACE)], size)[0]
+        never = ~reach | (depth < 0) | self.eyes[i] | self._spots(opposite, i) | neck
         sure = (core | self._spots(prompts, i)) & (unlike_skin > 1)
         likely = lower & (core | (unlike_skin >= 0.7))
 

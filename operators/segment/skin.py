@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from operators import masks
 from operators.segment.regions import FOREHEAD, LEFT_BROW, LEFT_EYE, NOSE_ROOT, RIGHT_BROW, RIGHT_EYE, hulls, polygons
@@ -45,4 +45,20 @@ def skin_distance(
             near = samples[np.linalg.norm(samples - centre, axis=1) < _NEAR]
             centre = near.mean(0) if len(near) > 20 else centre
         out[i] = np.linalg.norm(smooth - centre, axis=-1)
+    return out
+
+
+def shaded_skin(
+    images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 468 2"]
+) -> Bool[np.ndarray, "faces size size"]:
+    """Pixels that are darker than the nose root and have its colour: the same ratios of red, green and blue."""
+    roots = polygons(landmarks[:, NOSE_ROOT], images.shape[1])
+    out = np.zeros(images.shape[:3], bool)
+    for i, image in enumerate(images):
+        if not roots[i].any():
+            continue
+        log = np.log(cv2.GaussianBlur(image, (0, 0), image.shape[0] / 144).astype(np.float32) + 12)
+        opponent = np.stack([log.mean(-1), log[..., 0] - log[..., 1], (log[..., 0] + log[..., 1]) / 2 - log[..., 2]], -1)
+        light, red, yellow = np.moveaxis(opponent - np.median(opponent[roots[i]], 0), -1, 0)
+        out[i] = (light < 0) & (light > -0.8) & (red > -0.08) & (red < 0.35) & (yellow > -0.2) & (yellow < 0.5)
     return out
