@@ -71,10 +71,10 @@ class _Grid:
         self.right = inside[..., 1:] * inside[..., :-1] if right is None else right
         self.below = inside[..., 1:, :] * inside[..., :-1, :] if below is None else below
         right_padded, below_padded = functional.pad(self.right, (1, 1)), functional.pad(self.below, (0, 0, 1, 1))
-        diagonal = (
+        self.diagonal = (
             weight + right_padded[..., 1:] + right_padded[..., :-1] + below_padded[..., 1:, :] + below_padded[..., :-1, :]
         )
-        self.inverse = torch.where(diagonal > 0, 1.0 / diagonal.clamp_min(1e-12), torch.zeros_like(diagonal))
+        self.inverse = torch.where(self.diagonal > 0, 1.0 / self.diagonal.clamp_min(1e-12), torch.zeros_like(self.diagonal))
 
     def coarser(self) -> _Grid:
         """Cells of 2 x 2 pixels: weights add up, conductances across a cell border are averaged."""
@@ -85,18 +85,16 @@ class _Grid:
         return _Grid(inside, weight, right, below)
 
     def residual(self, solution: Tensor, source: Tensor) -> Tensor:
-        result = source - self.weight * solution
-        flow = self.right * (solution[..., 1:] - solution[..., :-1])
-        result[..., :-1] += flow
-        result[..., 1:] -= flow
-        flow = self.below * (solution[..., 1:, :] - solution[..., :-1, :])
-        result[..., :-1, :] += flow
-        result[..., 1:, :] -= flow
+        result = torch.addcmul(source, self.diagonal, solution, value=-1)
+        result[..., :-1].addcmul_(self.right, solution[..., 1:])
+        result[..., 1:].addcmul_(self.right, solution[..., :-1])
+        result[..., :-1, :].addcmul_(self.below, solution[..., 1:, :])
+        result[..., 1:, :].addcmul_(self.below, solution[..., :-1, :])
         return result
 
     def smooth(self, solution: Tensor, source: Tensor, order: tuple[float, ...]) -> Tensor:
         for step in order:
-            solution = solution + step * self.inverse * self.residual(solution, source)
+            solution = torch.addcmul(solution, self.inverse, self.residual(solution, source), value=step)
         return solution
 
 

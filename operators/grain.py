@@ -14,16 +14,26 @@ from torch.nn import functional
 
 
 def blur(picture: Float[Tensor, "faces channels h w"], sigma_px: float) -> Float[Tensor, "faces channels h w"]:
-    """Gaussian blur, edges replicated."""
-    radius = min(max(1, round(3 * sigma_px)), min(picture.shape[-2:]) - 1)
-    x = torch.arange(-radius, radius + 1, dtype=picture.dtype, device=picture.device)
-    kernel = torch.exp(-0.5 * (x / sigma_px) ** 2)
-    kernel = kernel / kernel.sum()
-    faces, channels, h, w = picture.shape
-    flat = picture.reshape(faces * channels, 1, h, w)
-    flat = functional.conv2d(functional.pad(flat, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
-    flat = functional.conv2d(functional.pad(flat, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
-    return flat.reshape(faces, channels, h, w)
+    """Gaussian blur, edges replicated. Above 3 px it is made on a smaller grid and comes back bilinearly."""
+    h, w = picture.shape[-2:]
+    if sigma_px > 3 and min(h, w) >= 8:
+        small = functional.avg_pool2d(functional.pad(picture, (0, w % 2, 0, h % 2), mode="replicate"), 2)
+        # pooling and interpolating blur a little themselves
+        large = functional.interpolate(
+            blur(small, max(0.5, (sigma_px**2 - 0.5) ** 0.5 / 2)), scale_factor=2, mode="bilinear", align_corners=False
+        )
+        return large[..., :h, :w]
+    radius = min(max(1, round(3 * sigma_px)), min(h, w) - 1)
+    taps = np.exp(-0.5 * (np.arange(radius + 1) / sigma_px) ** 2)
+    taps /= taps[0] + 2 * taps[1:].sum()
+    for axis in (-1, -2):
+        size = picture.shape[axis]
+        around = functional.pad(picture, (radius, radius, 0, 0) if axis == -1 else (0, 0, radius, radius), mode="replicate")
+        picture = taps[0] * picture
+        for i in range(1, radius + 1):
+            picture.add_(around.narrow(axis, radius - i, size), alpha=float(taps[i]))
+            picture.add_(around.narrow(axis, radius + i, size), alpha=float(taps[i]))
+    return picture
 
 
 def blur_within(
@@ -34,33 +44,48 @@ def blur_within(
     return both[:, :-1] / both[:, -1:].clamp_min(floor)
 
 
+def _steps_px(count: int) -> list[float]:
+    """Blurs that take 0 to 0.7 px, 0.7 to 1.4 px, 1.4 to 2.8 px and on."""
+    return [0.7, *(0.7 * 3**0.5 * 2**i for i in range(count - 1))][:count]
+
+
 def bands(
     picture: Float[Tensor, "faces channels h w"], within: Bool[Tensor, "faces h w"], count: int
 ) -> list[Float[Tensor, "faces channels h w"]]:
     """`count` octave bands, finest first, then what is left; they add up to the picture. Blurs stay within the mask."""
     weight = within[:, None].to(picture.dtype)
-    result, sigma, current = [], 0.7, picture
-    for _ in range(count):
-        smooth = torch.where(within[:, None], blur_within(picture, weight, sigma), picture)
+    result, current = [], picture
+    for sigma in _steps_px(count):
+        smooth = torch.where(within[:, None], blur_within(current, weight, sigma), current)
         result.append(current - smooth)
-        current, sigma = smooth, 2 * sigma
+        current = smooth
     return [*result, current]
 
 
 def spread(
     values: Float[Tensor, "faces channels h w"], within: Bool[Tensor, "faces h w"], least: int = 64
 ) -> Float[Tensor, "faces channels"]:
-    """Robust standard deviation (1.4826 x median absolute value) of zero-mean values inside a mask; 0 below `least` pixels."""
-    absolute = values.abs().masked_fill(~within[:, None], float("nan")).flatten(2)
-    median = 1.4826 * torch.nanmedian(absolute, dim=-1).values
-    return torch.where(within.flatten(1).sum(1, keepdim=True) >= least, median, torch.zeros_like(median)).nan_to_num(0.0)
+    """Standard deviation of zero-mean values inside a mask, as its flatter parts have it; 0 below `least` pixels.
+
+    Taken from the 0.3 quantile of the absolute values (0.3853 standard deviations of a normal distribution), every second
+    pixel of every second line: features, hairs and edges lie above it.
+    """
+    absolute = values[..., ::2, ::2].abs().masked_fill(~within[:, None, ::2, ::2], float("inf")).flatten(2).sort(dim=-1).values
+    count = within[:, ::2, ::2].flatten(1).sum(1)
+    index = (0.3 * count).to(torch.int64)[:, None, None].expand(-1, values.shape[1], 1).clamp_max(absolute.shape[-1] - 1)
+    quantile = absolute.gather(-1, index)[..., 0] / 0.3853
+    return torch.where((4 * count >= least)[:, None], quantile, torch.zeros_like(quantile))
 
 
 def noise(seeds: Int[Tensor, "faces"], channels: int, height: int, width: int, count: int) -> list[Tensor]:
     """`count` bands of noise like `bands` makes them, each of unit spread; same seed, same noise."""
     shape = (channels, height, width)
-    white = np.stack([np.random.Generator(np.random.PCG64(int(seed))).standard_normal(shape, np.float32) for seed in seeds.tolist()])
-    everywhere = torch.ones((len(white), height, width), dtype=torch.bool)
-    split = bands(torch.from_numpy(white), everywhere, count)[:count]
-    # spreads of unit white noise in the bands of blurs 0.7, 1.4, 2.8 px and on
-    return [band / band.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() for band in split]
+    white = np.stack(
+        [np.random.Generator(np.random.PCG64(int(seed))).standard_normal(shape, np.float32) for seed in seeds.tolist()]
+    )
+    result, current = [], torch.from_numpy(white)
+    for sigma in _steps_px(count):
+        smooth = blur(current, sigma)
+        result.append(current - smooth)
+        current = smooth
+    return [band / band.double().square().mean(dim=(1, 2, 3), keepdim=True).sqrt().float() for band in result]

@@ -88,7 +88,9 @@ class InpaintOperator:
         for name in ("crop", "hole"):
             if name not in batch.faces:
                 raise KeyError(f"{self.info.name} needs face column {name!r}: run the operator that writes it before this one")
-        filled = [self._fill_some(batch, live[i : i + self.config.batch_size]) for i in range(0, len(live), self.config.batch_size)]
+        filled = [
+            self._fill_some(batch, live[i : i + self.config.batch_size]) for i in range(0, len(live), self.config.batch_size)
+        ]
         batch.put("inpainted", np.concatenate(filled), live)
         return batch
 
@@ -103,7 +105,9 @@ class InpaintOperator:
         hole, image = column("hole"), picture("crop")
         assert hole is not None and image is not None
         ids = [batch.rows["image_id"][batch.face_row[j]] for j in index]
-        seeds = [row_seed(name, int(batch.faces["face_index"][j]), self.info, self.config) for name, j in zip(ids, index, strict=True)]
+        seeds = [
+            row_seed(name, int(batch.faces["face_index"][j]), self.info, self.config) for name, j in zip(ids, index, strict=True)
+        ]
         given = FillInput(
             image=torch.where(hole[:, None], 0.5, image),
             hole=hole,
