@@ -139,7 +139,10 @@ class Batch:
             array[:] = list(values)
         else:
             array = np.asarray(values).astype(column.dtype, copy=False)
-            if array.ndim != 1 + len(column.shape):
+            fits = array.ndim == 1 + len(column.shape) and all(
+                isinstance(want, str) or want == got for want, got in zip(column.shape, array.shape[1:], strict=True)
+            )
+            if not fits:
                 raise ValueError(f"{name}: expected faces {' '.join(map(str, column.shape))}, got shape {array.shape}")
         if index is None:
             if len(array) != self.n_faces:
