@@ -20,7 +20,7 @@ class TeleaConfig(InpaintConfig):
     """Fast marching (Telea 2004) or Navier-Stokes (Bertalmio et al. 2001)."""
 
     kind: Literal["telea", "navier_stokes"] = "telea"
-    radius_px: float = option(3.0, "radius of the neighbourhood that each filled pixel is made from, crop pixels")
+    radius_px: float = option(5.0, "radius of the neighbourhood that each filled pixel is made from, crop pixels")
 
 
 class TeleaInpainter(InpaintOperator):
