@@ -30,8 +30,8 @@ class ArtifactConfig(OperatorConfig):
     inpainted: bool = option(False, "face0_inpainted.png: the crop with its hole filled")
     overlay: bool = option(True, "face0_overlay.jpg: the rendered face over the crop")
     render: bool = option(False, "face0_render.png: the rendered face alone")
-    views: bool = option(True, "face0_view_-60.jpg …: turned views, one per angle of view_yaw_deg")
-    view_yaw_deg: tuple[float, ...] = option(
+    views: bool = option(True, "face0_view_-60.jpg …: turned views, one per angle of views_deg")
+    views_deg: tuple[float, ...] = option(
         (-60.0, -30.0, 0.0, 30.0, 60.0), "yaw angles of the views, as the renderer made them"
     )
     mesh: bool = option(True, "face0_mesh.obj, .mtl and .png: the fitted mesh with its texture")
@@ -104,9 +104,9 @@ class ArtifactEncoder:
         add(config.render, "render", "render.png", self._png)
         views = face.get("views")
         if config.views and views is not None and np.any(views):
-            if len(views) != len(config.view_yaw_deg):
-                raise ValueError(f"expected {len(config.view_yaw_deg)} views for view_yaw_deg, got {len(views)}: set both alike")
-            for yaw, view in zip(config.view_yaw_deg, views, strict=True):
+            if len(views) != len(config.views_deg):
+                raise ValueError(f"expected {len(config.views_deg)} views for views_deg, got {len(views)}: set both alike")
+            for yaw, view in zip(config.views_deg, views, strict=True):
                 files[f"view_{yaw:g}.jpg"] = self._jpeg(view)
         if config.mesh and face.get("mesh_obj"):
             files |= mesh_files(bytes(face["mesh_obj"]), prefix)
