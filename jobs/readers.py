@@ -8,7 +8,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,7 +49,7 @@ def read_tar_samples(storage: Storage, shard: Shard, config: SourceConfig, notes
     roles: set[str] = set()
     try:
         with storage.open(key) as raw:
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if key.lower().endswith("gz") else raw
+            stream = gzip.GzipFile(fileobj=raw) if key.lower().endswith("gz") else raw
             for member in read_tar(stream):
                 role, base = _role(member)
                 if role is None or (member.kind != "file" and role != "image"):
