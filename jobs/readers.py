@@ -19,7 +19,7 @@ from jobs.tar import BrokenTarError, TarMember, read_tar
 from operators.types import FAILED, REJECTED
 
 _JSON_BYTES = 8 * 1024 * 1024
-_BROKEN = "shard~broken"
+_BROKEN = "broken-shard"
 _IMAGE_NAMES = ("image_bytes", "image", "img", "jpg", "jpeg", "png", "webp", "bytes", "content", "data")
 _KEY_NAMES = ("key", "__key__", "image_id", "id", "name", "file_name", "filename", "path")
 _MASK_NAMES = ("mask.png", "mask", "given_mask_bytes")
@@ -53,7 +53,8 @@ def read_tar_samples(storage: Storage, shard: Shard, config: SourceConfig, notes
             for member in read_tar(stream):
                 role, base = _role(member)
                 if role is None or (member.kind != "file" and role != "image"):
-                    notes[_left_out(member)] += 1
+                    if member.kind != "folder":
+                        notes[_left_out(member)] += 1
                     continue
                 if sample is not None and (sample.name != base or role in roles):
                     yield _complete(sample, roles)
