@@ -146,6 +146,14 @@ def test_a_truncated_jpeg_with_a_whole_thumbnail_fails():
         decode_rgb(data[:-100])
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.98])
+def test_a_truncated_progressive_jpeg_fails(share):
+    data = saved(Image.fromarray(gradient(200, 300)), "JPEG", progressive=True)
+    assert decode_rgb(data).shape == (200, 300, 3)
+    with pytest.raises(CorruptImageError):
+        decode_rgb(data[: int(len(data) * share)])
+
+
 def test_bytes_after_the_end_of_a_jpeg_do_not_matter():
     assert np.array_equal(decode_rgb(encode(RGB, "JPEG") + bytes(99)), decode_rgb(encode(RGB, "JPEG")))
 
