@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import boto3.session
 import botocore.exceptions as aws
@@ -50,6 +50,7 @@ _ADVICE = {
 @lru_cache(maxsize=8)
 def _client(config: StorageConfig, process: int) -> Any:
     session = boto3.session.Session(profile_name=config.profile)
+    elsewhere = config.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return session.client(
         "s3",
         endpoint_url=config.endpoint,
@@ -62,7 +63,7 @@ def _client(config: StorageConfig, process: int) -> Any:
             # S3-compatible stores often lack the newer default checksums and virtual-host addressing.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": "path" if config.endpoint else "auto"},
+            s3={"addressing_style": "path" if elsewhere else "auto"},
             max_pool_connections=32,
         ),
     )
@@ -102,14 +103,17 @@ class S3Storage(Storage):
         with self._raw(key) as reader:
             return reader.read_all(limit)
 
-    def open(self, key: str) -> BinaryIO:
-        return cast(BinaryIO, io.BufferedReader(self._raw(key), _BUFFER_BYTES))
+    def open(self, key: str) -> io.BufferedIOBase:
+        return io.BufferedReader(self._raw(key), _BUFFER_BYTES)
 
     def _raw(self, key: str) -> _S3Reader:
         return _S3Reader(self, key, self._config.attempts)
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, durable: bool = True) -> None:
         self._call(key, lambda s3: s3.put_object(**self._key(key), Body=data))
+
+    def flush(self) -> None:
+        pass
 
     def write_if_absent(self, key: str, data: bytes) -> bool:
         def put(s3: Any) -> bool:
