@@ -84,7 +84,7 @@ class GrabcutSegmenter:
         evidence = occluder_evidence(crops, landmarks)
         occluders, stability = np.zeros(crops.shape[:3], bool), np.full(len(crops), np.nan, np.float32)
         prompts, opposite = occluder_prompts(landmarks, size), face_prompts(landmarks, size)
-        for i in np.flatnonzero(~skip & (evidence + EVIDENCE_AT_MOST > config.evidence_threshold)):
+        for i in np.flatnonzero(~skip & (evidence + EVIDENCE_AT_MOST > config.evidence_threshold)).tolist():
             occluders[i], stability[i] = scenes.occluder(i, prompts, opposite, config.iterations)
         covered = is_covered(evidence, crops, landmarks, occluders, config.evidence_threshold)
         return occluders & covered[:, None, None], np.where(covered, stability, np.nan)
@@ -117,7 +117,7 @@ class Scenes:
 
     def occluder(self, i: int, prompts: Prompts, opposite: Prompts, iterations: int) -> tuple[np.ndarray, float]:
         """One face's occluder (h, w) in crop pixels and its stability."""
-        points, unit, size, unlike_skin = self.landmarks[i], self.unit[i], self.size, self.unlike_skin[i]
+        points, unit, size, unlike_skin = self.landmarks[i], float(self.unit[i]), self.size, self.unlike_skin[i]
         eyes, down = (value[0] for value in eye_line_and_scale(points[None]))
         outline = points[list(LOWER_FACE)]
         outline = outline + _CHIN_STRETCH * np.clip((outline - eyes) @ down / down.dot(down), 0, 1)[:, None] ** 2 * down
@@ -177,7 +177,7 @@ class Scenes:
         broad = masks.components_touching(masks.opening(mask[None], 0.09 * unit), core[None], most=True)
         corners = masks.dilate(broad, 0.06 * unit) & masks.opening(mask[None], 0.02 * unit)
         solid = masks.fill_holes(masks.closing(corners | broad, 0.08 * unit))[0]
-        return cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 0.025 * float(unit)) > 0.5
+        return cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 0.025 * unit) > 0.5
 
     def _enlarge(self, mask: np.ndarray) -> np.ndarray:
         return cv2.resize(mask.astype(np.float32), (self.full, self.full), interpolation=cv2.INTER_LINEAR) > 0.5
