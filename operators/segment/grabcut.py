@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from scipy import ndimage
 
 from operators import masks
 from operators.batch import Batch
@@ -20,6 +21,7 @@ from operators.types import OperatorConfig, OperatorInfo, option
 
 # Under a mask the face mesh puts the chin too high by about this share of the distance from the eyes' middle to it.
 _CHIN_STRETCH = 0.12
+_BIN_BLUR = np.einsum("i,j,k->ijk", *[np.array([0.25, 0.5, 0.25])] * 3)
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class Scenes:
             return np.zeros(sure.shape, bool)
         cv2.setRNGSeed(0)
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(self.images[i], trimap, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(self.images[i], trimap, (0, 0, 1, 1), *models, iterations, cv2.GC_INIT_WITH_MASK)
         return (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
 
     @staticmethod
@@ -192,8 +194,6 @@ def _likelihood_ratio(
     logs = []
     for region in (inside, outside):
         counts = np.bincount(index[region], minlength=16**3).reshape(16, 16, 16).astype(np.float64)
-        for axis in range(3):
-            padded = np.pad(counts, [(int(a == axis),) * 2 for a in range(3)])
-            counts = sum(weight * np.take(padded, np.arange(16) + k, axis) for k, weight in enumerate((0.25, 0.5, 0.25)))
+        counts = ndimage.convolve(counts, _BIN_BLUR, mode="constant")
         logs.append(np.log((counts.reshape(-1) + 1e-3) / (counts.sum() + 1e-3 * 16**3)))
     return cv2.GaussianBlur((logs[0] - logs[1])[index], (0, 0), 1.5)
