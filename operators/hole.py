@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from operators import masks
+from operators.assets import AssetStore
 from operators.batch import Batch
 from operators.segment.prompts import eye_line_and_scale, landmarks_in_crop
 from operators.segment.regions import LEFT_EYE, OVAL, RIGHT_EYE, hulls, polygons
@@ -42,7 +43,7 @@ class HolePlanner:
         writes=("hole", "edge_map", "mask_coverage"),
     )
 
-    def __init__(self, config: HolePlannerConfig = HolePlannerConfig(), assets=None, device: str = "cpu"):
+    def __init__(self, config: HolePlannerConfig = HolePlannerConfig(), assets: AssetStore | None = None, device: str = "cpu"):
         self.config = config
 
     def __call__(self, batch: Batch) -> Batch:
@@ -54,7 +55,7 @@ class HolePlanner:
         landmarks = landmarks_in_crop(batch, faces)
         unit = np.linalg.norm(eye_line_and_scale(landmarks)[1], axis=1)
         face = batch.faces["render_mask"][faces] if "render_mask" in batch.faces else np.zeros(occluder.shape, bool)
-        missing = ~face.any((1, 2))
+        missing = np.logical_not(face.any(axis=(1, 2)))
         face = np.where(missing[:, None, None], hulls(landmarks[:, OVAL], size), face)
         coverage = (occluder & face).sum((1, 2)) / np.maximum(face.sum((1, 2)), 1)
         eyes = polygons(landmarks[:, LEFT_EYE], size) | polygons(landmarks[:, RIGHT_EYE], size)
