@@ -40,7 +40,7 @@ class LandmarkFit:
 
 def initial_pose(
     points: LinearPoints, target: Float[Tensor, "faces points 2"], weights: Float[Tensor, "faces points"],
-    focal_px: Float[Tensor, " faces"], size: float,
+    focal_px: Float[Tensor, " faces"], size: int | float,
 ) -> tuple[Float[Tensor, "faces 3 3"], Float[Tensor, "faces 3"]]:  # fmt: skip
     """Closed-form scaled-orthographic pose of the mean face (POS; DeMenthon and Davis 1995), orthonormalised.
 
@@ -70,7 +70,7 @@ def initial_pose(
 
 def jacobian(
     points: LinearPoints, coefficients: Float[Tensor, "faces modes"], rotation: Float[Tensor, "faces 3 3"],
-    translation: Float[Tensor, "faces 3"], focal_px: Float[Tensor, " faces"], size: float,
+    translation: Float[Tensor, "faces 3"], focal_px: Float[Tensor, " faces"], size: int | float,
 ) -> tuple[Float[Tensor, "faces points 2"], Float[Tensor, "faces points 2 parameters"]]:  # fmt: skip
     """Projected points and their derivative by (axis-angle update, translation, coefficients).
 
@@ -108,7 +108,7 @@ def fit_landmarks(
     target: Float[Tensor, "faces points 2"],
     weights: Float[Tensor, "faces points"],
     focal_px: Float[Tensor, " faces"],
-    size: float,
+    size: int | float,
     settings: FitSettings = FitSettings(),
     expression_prior: Float[Tensor, " faces"] | None = None,
 ) -> LandmarkFit:
@@ -195,7 +195,7 @@ def fit_landmarks(
     return LandmarkFit(coefficients, rotation, translation, rmse, cost, ok, converged, reason)
 
 
-def _reason(enough: bool, spread: float, size: float) -> str:
+def _reason(enough: bool, spread: float, size: int | float) -> str:
     if not enough:
         return "too few usable landmarks: most are hidden, outside the picture or not finite"
     if not spread > 0.02 * size:
