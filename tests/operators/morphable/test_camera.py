@@ -25,7 +25,9 @@ def test_rotations_are_proper():
 def test_nose_moves_as_the_convention_says(angles, moves):
     """Positive yaw: to the viewer's right; positive pitch: down (v grows)."""
     nose = torch.tensor([[[0.0, 0.0, 1.0]]])
-    inside = camera.to_camera(nose, camera.rotation_from_deg(torch.tensor([angles], dtype=torch.float32)), torch.tensor([[0.0, 0, 10]]))
+    inside = camera.to_camera(
+        nose, camera.rotation_from_deg(torch.tensor([angles], dtype=torch.float32)), torch.tensor([[0.0, 0, 10]])
+    )
     u, v = (camera.project(inside, torch.tensor([100.0]), 64)[0, 0] - 32).tolist()
     assert (round(math.copysign(1, u)) if abs(u) > 1e-4 else 0, round(math.copysign(1, v)) if abs(v) > 1e-4 else 0) == moves
 

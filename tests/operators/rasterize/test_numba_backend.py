@@ -96,7 +96,9 @@ def test_culling_keeps_what_turns_counter_clockwise_for_the_viewer():
     assert not (cull(vertices, torch.tensor([[0, 1, 2]]), 8, 8).pix_to_face >= 0).any()
 
 
-@pytest.mark.parametrize("bad", [[2.0, 2.0, -1.0], [2.0, 2.0, 0.0], [float("nan"), 2, 1], [2, float("inf"), 1], [2, 2, float("nan")]])
+@pytest.mark.parametrize(
+    "bad", [[2.0, 2.0, -1.0], [2.0, 2.0, 0.0], [float("nan"), 2, 1], [2, float("inf"), 1], [2, 2, float("nan")]]
+)
 def test_vertices_behind_the_camera_or_not_finite_drop_their_triangle_only(bad):
     vertices = torch.tensor([[[0, 0, 1.0], [8, 0, 1.0], [0, 8, 1.0], bad]])
     found = NumbaRasterizer()(vertices, torch.tensor([[0, 1, 3], [0, 1, 2]]), 8, 8)
