@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from operators.morphable import camera
+from operators.morphable.linear import normal_equations, solve_spd
 from operators.morphable.model import LinearPoints
 
 
@@ -161,13 +162,11 @@ def fit_landmarks(
         scale = (w * (settings.huber / length.clamp_min(1e-12)).clamp_max(1)).sqrt() / settings.noise_px
         J = (J * scale[..., None, None]).flatten(1, 2)
         r = (r * scale[..., None]).flatten(1)
-        H, g = J.mT @ J, (J.mT @ r[..., None])[..., 0]
+        H, g = normal_equations(J, r)
         H.diagonal(dim1=1, dim2=2)[:, 6:] += prior
         g[:, 6:] += prior * c
         H.diagonal(dim1=1, dim2=2).mul_(1 + damping[active, None])
-        factor, failed = torch.linalg.cholesky_ex(H)
-        step = torch.cholesky_solve(g[..., None], factor)[..., 0]
-        step = torch.where((failed == 0)[:, None] & torch.isfinite(step), -step, torch.zeros_like(step))
+        step = -solve_spd(H, g)[0]
         new_R = camera.rotation_from_axis_angle(step[:, :3]) @ R
         new_t, new_c = t + step[:, 3:6], c + step[:, 6:]
         residual, behind = _residual(points, (new_c, new_R, new_t), y, f, size)

@@ -43,7 +43,7 @@ def test_hidden_pixels_say_nothing():
 
 
 def test_glasses_and_shadows_lose_their_say():
-    colours, normals, surface, albedo, light = scene(noise=0.01)
+    colours, normals, surface, _, light = scene(noise=0.01)
     colours[:, :150] = torch.tensor([0.05, 0.05, 0.06])
     result = fit(colours, torch.ones(3, 900), normals, surface)
     assert (result.light - light).abs().max() < 0.1

@@ -21,4 +21,4 @@ def test_average_of_a_block_is_the_mean_of_its_covered_samples():
     expected = samples.reshape(2, 16, 2, 16, 2, 3).sum((2, 4)) / count.clamp_min(1)[..., None]
     torch.testing.assert_close(colour, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(coverage, count / 4)
-    assert 0 < coverage[coverage < 1].max()
+    assert coverage[coverage < 1].max() > 0
