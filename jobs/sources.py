@@ -1,0 +1,276 @@
+"""Inputs become shards, shards become units: the batches that a pipeline works on.
+
+Three kinds of input, each local or on S3: a folder, glob or single file of images; WebDataset tars (`key.jpg` with optional
+`key.json` and `key.mask.png`); Parquet with a column of encoded images. Listing and reading are deterministic: the same
+input gives the same shards, keys, rows and units.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jobs.names import NameTable, printable, safe_key
+from jobs.storage import DEFAULT_STORAGE, ObjectInfo, Storage, StorageConfig, StorageError, open_storage
+from operators.batch import Batch
+from operators.types import OperatorConfig, option
+
+# Formats that the decoder refuses are listed too: they become rows that say so.
+IMAGE_SUFFIXES = frozenset(
+    (
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "apng",
+        "webp",
+        "gif",
+        "bmp",
+        "tif",
+        "tiff",
+        "heic",
+        "heif",
+        "avif",
+        "jxl",
+        "jp2",
+        "svg",
+    )
+)
+_TAR = re.compile(r"\.(tar|tar\.gz|tgz)$", re.IGNORECASE)
+_PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
+OPERATOR = "source"
+
+
+class SourceError(StorageError):
+    """The input as a whole cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class SourceConfig(OperatorConfig):
+    """What is read, and how it is cut into shards and units."""
+
+    kind: Literal["auto", "images", "tar", "parquet"] = option("auto", "kind of input; auto = by the names of the files")
+    images_per_shard: int = option(1000, "images of a folder that make one shard")
+    unit_rows: int = option(32, "images that go through the pipeline together")
+    unit_bytes: int = option(256 * 1024 * 1024, "encoded bytes after which a unit is closed early")
+    max_image_bytes: int = option(256 * 1024 * 1024, "images with more encoded bytes are rejected without being read")
+    image_column: str | None = option(None, "Parquet: column with the encoded image; none = found by type and name")
+    key_column: str | None = option(None, "Parquet: column with the name of the image; none = found by name, else the row number")
+    mask_column: str | None = option(None, "Parquet: column with an encoded mask; none = found by name, if there is one")
+    json_column: str | None = option(None, "Parquet: column with JSON text; none = found by name, if there is one")
+    subject_field: str = option("subject", "field of the sample's JSON, or Parquet column, that says who is shown")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One piece of the input that is worked on, committed and resumed as a whole.
+
+    `root` is what `open_storage` takes; `files` are the objects below it with their sizes.
+    """
+
+    name: str
+    kind: str
+    root: str
+    files: tuple[tuple[str, int], ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes to read."""
+        return sum(size for _, size in self.files)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when files of the shard are added, removed, renamed or resized."""
+        text = json.dumps([self.kind, [[printable(name), size] for name, size in self.files]])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass
+class Sample:
+    """One image as its source delivers it; `trouble` is status, reason class and message when it cannot be used."""
+
+    name: str
+    source: str
+    image: bytes = b""
+    mask: bytes | None = None
+    meta_json: str = ""
+    subject: str = ""
+    trouble: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Consecutive rows of one shard. The `last` one may have no rows and carries notes on what was left out."""
+
+    shard: str
+    part: int
+    last: bool
+    batch: Batch
+    notes: tuple[str, ...] = ()
+
+
+def list_shards(uri: str, storage: StorageConfig = DEFAULT_STORAGE, config: SourceConfig = SourceConfig()) -> list[Shard]:
+    """All shards of an input, in order of their names.
+
+    Errors: `SourceError` when there is nothing to read or the kind is ambiguous; `StorageError`.
+    """
+    root, files = _find(uri, storage)
+    tars = [file for file in files if _TAR.search(file.key)]
+    parquets = [file for file in files if _PARQUET.search(file.key)]
+    images = [file for file in files if _suffix(file.key) in IMAGE_SUFFIXES]
+    found = {kind: members for kind, members in (("images", images), ("tar", tars), ("parquet", parquets)) if members}
+    kind = config.kind
+    if kind == "auto":
+        if len(found) > 1:
+            counts = ", ".join(f"{len(members)} {name}" for name, members in found.items())
+            raise SourceError(f"{uri}: found {counts}: choose one with kind")
+        kind = next(iter(found), "")
+    if kind not in found:
+        what = {"images": "no images", "tar": "no .tar files", "parquet": "no .parquet files"}
+        wanted = what.get(kind, "no images, .tar or .parquet files")
+        raise SourceError(f"{uri}: {wanted} found ({len(files)} other files): check the path")
+    if kind == "images":
+        return _image_shards(root, files, config)
+    shards: dict[str, Shard] = {}
+    for file in found[kind]:
+        # One path component, so that no shard's outputs lie inside another's.
+        name = safe_key(re.sub(r"\.(tar|parquet)$", "", file.key, flags=re.IGNORECASE)).replace("/", "~")
+        while name.casefold() in shards:
+            name += "~2"
+        shards[name.casefold()] = Shard(name, kind, root, ((file.key, file.bytes),))
+    return sorted(shards.values(), key=lambda shard: shard.name)
+
+
+def read_units(shard: Shard, storage: StorageConfig = DEFAULT_STORAGE, config: SourceConfig = SourceConfig()) -> Iterator[Unit]:
+    """The rows of a shard in order, `unit_rows` at a time; the last unit says so.
+
+    An image that cannot be read becomes a row that says why; a shard that breaks yields what came before and one failed row.
+    Errors: `StorageError` when the store fails: the shard should be tried again.
+    """
+    from jobs import readers
+
+    read = {"images": readers.read_images, "tar": readers.read_tar_samples, "parquet": readers.read_parquet}[shard.kind]
+    notes: Counter[str] = Counter()
+    names = NameTable()
+    samples: list[Sample] = []
+    part = row = size = 0
+    for sample in read(open_storage(shard.root, storage), shard, config, notes):
+        if samples and (len(samples) >= config.unit_rows or size >= config.unit_bytes):
+            yield Unit(shard.name, part, False, _batch(shard, samples, names, row))
+            row, part, size, samples = row + len(samples), part + 1, 0, []
+        samples.append(sample)
+        size += len(sample.image)
+    counted = tuple(f"{count} {what}" for what, count in sorted(notes.items()))
+    yield Unit(shard.name, part, True, _batch(shard, samples, names, row), counted)
+
+
+def _batch(shard: Shard, samples: list[Sample], names: NameTable, row: int) -> Batch:
+    columns: dict[str, Any] = {
+        "row": np.arange(row, row + len(samples), dtype=np.int32),
+        "source": [printable(sample.source).replace("\0", "\\0") for sample in samples],
+        "subject": [printable(sample.subject) for sample in samples],
+        "meta_json": [sample.meta_json for sample in samples],
+        "given_mask_bytes": [sample.mask for sample in samples],
+        "image_sha256": [hashlib.sha256(sample.image).hexdigest() if sample.image else "" for sample in samples],
+    }
+    keys = [names.key(sample.name) for sample in samples]
+    batch = Batch.from_images([sample.image for sample in samples], keys, shard.name, **columns)
+    for i, sample in enumerate(samples):
+        if sample.trouble:
+            status, kind, message = sample.trouble
+            batch.mark_row(i, status, OPERATOR, kind, printable(message).replace("\0", "\\0"))
+    return batch
+
+
+def _image_shards(root: str, files: list[ObjectInfo], config: SourceConfig) -> list[Shard]:
+    """Sorted images in groups of `images_per_shard`, each with its sidecar files."""
+    groups = group_sidecars(file.key for file in files)
+    sizes = {file.key: file.bytes for file in files}
+    shards = []
+    for start in range(0, len(groups), config.images_per_shard):
+        keys = [key for group in groups[start : start + config.images_per_shard] for key in group if key]
+        entries = tuple((key, sizes[key]) for key in keys)
+        shards.append(Shard(f"images-{start // config.images_per_shard:06d}", "images", root, entries))
+    return shards
+
+
+def group_sidecars(keys: Any) -> list[tuple[str, str | None, str | None]]:
+    """(image, mask, json) for every image of a folder, sorted; a `.mask.` picture without its image is an image itself."""
+    keys = sorted(keys)
+    images = [key for key in keys if _suffix(key) in IMAGE_SUFFIXES]
+    stems = {stem(key) for key in images}
+    masks = {stem(key)[: -len(".mask")]: key for key in images if stem(key).endswith(".mask")}
+    masks = {base: key for base, key in masks.items() if base in stems}
+    texts = {stem(key): key for key in keys if _suffix(key) == "json"}
+    taken = set(masks.values())
+    return [(key, masks.get(stem(key)), texts.get(stem(key))) for key in images if key not in taken]
+
+
+def stem(name: str) -> str:
+    """The name without its last suffix; the folder stays."""
+    folder, slash, base = name.rpartition("/")
+    return folder + slash + (base.rpartition(".")[0] or base)
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[2].lower()
+
+
+def _find(uri: str, config: StorageConfig) -> tuple[str, list[ObjectInfo]]:
+    """Root of the input and the files of it, sorted, hidden ones left out."""
+    local = "://" not in uri or uri.startswith("file://")
+    path = Path(uri.removeprefix("file://"))
+    if local and not path.exists() and not re.search(r"[*?\[]", uri):
+        raise SourceError(f"{uri}: no such file or folder")
+    if local and path.is_file():
+        return str(path.parent), [ObjectInfo(path.name, path.stat().st_size)]
+    if re.search(r"[*?\[]", uri) and not (local and path.exists()):
+        if re.match(r"s3://[^/]*[*?\[]", uri):
+            raise SourceError(f"{uri}: a pattern cannot stand in the name of the bucket")
+        fixed = re.split(r"[*?\[]", uri, maxsplit=1)[0].rpartition("/")[0] + "/"
+        root, pattern = (fixed.rstrip("/") or "/", uri[len(fixed) :]) if fixed != "/" or uri.startswith("/") else (".", uri)
+        matches = _glob(pattern)
+        storage = open_storage(root, config)
+        return root, [file for file in _visible(storage) if matches.fullmatch(file.key)]
+    storage = open_storage(uri, config)
+    files = _visible(storage)
+    if not files and not local and "/" in uri.removeprefix("s3://").rstrip("/"):
+        root, _, name = uri.rpartition("/")  # an s3:// URI may name one object
+        files = [file for file in open_storage(root, config).list(name) if file.key == name]
+        return root, files
+    return uri, files
+
+
+def _visible(storage: Storage) -> list[ObjectInfo]:
+    files = (file for file in storage.list() if not hidden(file.key))
+    return sorted(files, key=lambda file: file.key)
+
+
+def hidden(name: str) -> bool:
+    """Whether a file is one that tools leave behind: `.DS_Store`, `._photo.jpg`, `__MACOSX/…`."""
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """`*` and `?` stay inside one folder, `**/` is any number of folders, `[…]` one of these characters."""
+    parts = re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^]]*\]|.", pattern, re.DOTALL)
+    special = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    regex = [
+        special.get(part)
+        or (
+            "[" + part[1:-1].replace("\\", "\\\\").replace("!", "^", 1) + "]"
+            if len(part) > 2 and part[0] == "["
+            else re.escape(part)
+        )
+        for part in parts
+    ]
+    return re.compile("".join(regex), re.DOTALL)
