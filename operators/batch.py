@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from operators.codec import DEFAULT_LIMITS, DecodeLimits, decode_rgb
 from operators.columns import ARTIFACTS, BYTES, FACE_COLUMNS, ROW_COLUMNS, STRING, Column, face_column
 from operators.types import FAILED, OK
 
@@ -36,6 +37,7 @@ class Batch:
         self.rows = rows
         self.faces = faces or {}
         self.face_row = np.zeros(0, np.int64) if face_row is None else np.asarray(face_row, np.int64)
+        self.limits: DecodeLimits = DEFAULT_LIMITS
         self._frames: dict[int, np.ndarray] = {}
         for name, values in rows.items():
             if name not in ROW_COLUMNS:
@@ -90,7 +92,7 @@ class Batch:
         rows = {name: list(v) if isinstance(v, list) else v.copy() for name, v in self.rows.items()}
         faces = {name: v.copy() if v.dtype == object else v for name, v in self.faces.items()}
         other = Batch(rows, faces, self.face_row)
-        other._frames = self._frames
+        other.limits, other._frames = self.limits, self._frames
         return other
 
     # status -------------------------------------------------------------------------------------------------------
@@ -105,18 +107,18 @@ class Batch:
         row_ok = np.array([status == OK for status in self.rows["status"]])
         return np.flatnonzero(row_ok[self.face_row] & (self.faces["face_status"] == OK))
 
-    def mark_row(self, i: int, status: str, operator: str = "", kind: str = "", message: str = "") -> None:
+    def mark_row(self, i: int | np.integer, status: str, operator: str = "", kind: str = "", message: str = "") -> None:
         """Set a row's status with operator, reason class and message."""
         self.rows["status"][i] = status
         self.rows["error_operator"][i] = operator
         self.rows["error_type"][i] = kind
         self.rows["error_message"][i] = message
 
-    def fail_row(self, i: int, operator: str, error: BaseException) -> None:
+    def fail_row(self, i: int | np.integer, operator: str, error: BaseException) -> None:
         """Record an exception as the row's failure."""
         self.mark_row(i, FAILED, operator, type(error).__name__, str(error))
 
-    def mark_face(self, j: int, status: str, message: str) -> None:
+    def mark_face(self, j: int | np.integer, status: str, message: str) -> None:
         """Set one face's status and why; the row keeps its own."""
         self.faces["face_status"][j] = status
         self.faces["face_message"][j] = message
@@ -156,18 +158,18 @@ class Batch:
         self.faces[name] = full
 
     # frames -------------------------------------------------------------------------------------------------------
-    def frame(self, i: int) -> np.ndarray:
-        """Row i decoded: RGB uint8 HWC, EXIF applied. Kept while it fits the cache; never crosses a stage.
+    def frame(self, i: int | np.integer) -> np.ndarray:
+        """Row i decoded within `limits`: RGB uint8 HWC, EXIF applied, read-only.
 
+        Frames are kept while they fit the cache, and the latest one always; none crosses a stage.
         Errors: `operators.images.ImageError` when the bytes cannot be decoded.
         """
+        i = int(i)
         if i not in self._frames:
-            from operators.images import decode_rgb
-
-            image = decode_rgb(self.rows["image_bytes"][i])
+            image = decode_rgb(self.rows["image_bytes"][i], self.limits)
             image.setflags(write=False)
-            if sum(frame.nbytes for frame in self._frames.values()) + image.nbytes > _FRAME_CACHE_BYTES:
-                return image
+            if sum(frame.nbytes for frame in self._frames.values()) + image.nbytes > _FRAME_CACHE_BYTES and self._frames:
+                self._frames.popitem()
             self._frames[i] = image
         return self._frames[i]
 
@@ -180,6 +182,7 @@ class Batch:
         kept = np.flatnonzero(where[self.face_row] >= 0) if self.n_faces else np.zeros(0, np.int64)
         row_columns = {n: [v[i] for i in rows] if isinstance(v, list) else v[rows] for n, v in self.rows.items()}
         batch = Batch(row_columns, {n: v[kept] for n, v in self.faces.items()}, where[self.face_row[kept]])
+        batch.limits = self.limits
         batch._frames = {int(where[i]): frame for i, frame in self._frames.items() if where[i] >= 0}
         return batch
 
@@ -200,7 +203,9 @@ class Batch:
             faces[name] = np.concatenate(
                 [b.faces[name] if name in b.faces and b.n_faces else blank(FACE_COLUMNS[name], shape, b.n_faces) for b in batches]
             )
-        return Batch(rows, faces, face_row)
+        joined = Batch(rows, faces, face_row)
+        joined.limits = batches[0].limits
+        return joined
 
     def drop(self, columns: Iterable[str]) -> None:
         """Forget columns that nothing later reads; row columns become blank, face columns go."""

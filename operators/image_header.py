@@ -85,7 +85,7 @@ class ImageHeader:
         return self.width_px * self.height_px
 
 
-def probe(data: bytes) -> ImageHeader:
+def probe(data: bytes | None) -> ImageHeader:
     """Header of an encoded image, found by its content.
 
     Errors: `EmptyImageError`, `CorruptImageError`, `UnsupportedImageError`.
