@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
+
+from operators.segment.skin import skin_distance
 
 SKIN = (8, 9, 168, 6, 55, 285, 193, 417, 107, 336, 151, 119, 348, 118, 347, 188, 412, 114, 343, 108, 337)
 REGIONS = (
@@ -39,6 +41,14 @@ _ABSOLUTE = np.array(
 _BIAS = -2.46
 _LOG_FLOOR = 12.0
 
+# Evidence that a segmented occluder adds: per unit of its contrast to the skin above an even one, up to a most.
+_CONTRAST_GAIN, _CONTRAST_EVEN, _CONTRAST_MOST = 3.0, 1.1, 2.0
+_CONTRAST_SIZE = 144
+
+EVIDENCE_THRESHOLD = 0.3
+EVIDENCE_AT_MOST = _CONTRAST_GAIN * (_CONTRAST_MOST - _CONTRAST_EVEN)
+"""What the contrast of a segmented occluder can add: below the threshold by more than this, segmenting is needless."""
+
 
 def occluder_evidence(
     crops: UInt8[np.ndarray, "faces h w 3"], landmarks: Float[np.ndarray, "faces 468 2"]
@@ -55,3 +65,25 @@ def occluder_evidence(
     relative = opponent - np.median(opponent[:, SKIN], 1, keepdims=True)
     regions = np.stack([np.median(relative[:, vertices], 1) for vertices in REGIONS], 1)
     return ((regions * _SIGNED).sum((1, 2)) + (np.abs(regions) * _ABSOLUTE).sum((1, 2)) + _BIAS).astype(np.float32)
+
+
+def is_covered(
+    evidence: Float[np.ndarray, " faces"],
+    crops: UInt8[np.ndarray, "faces h w 3"],
+    landmarks: Float[np.ndarray, "faces 468 2"],
+    occluders: Bool[np.ndarray, "faces h w"],
+    threshold: float = EVIDENCE_THRESHOLD,
+) -> Bool[np.ndarray, " faces"]:
+    """Whether the evidence, with the contrast of the segmented occluder to the skin, passes the threshold.
+
+    Contrast is the skin distance that four fifths of the occluder's pixels exceed. An empty occluder covers nothing.
+    """
+    size, scale = _CONTRAST_SIZE, _CONTRAST_SIZE / crops.shape[1]
+    small = np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
+    distance = skin_distance(small, landmarks * scale)
+    contrast = np.zeros(len(crops))
+    for i, occluder in enumerate(occluders):
+        at = cv2.resize(occluder.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+        contrast[i] = np.percentile(distance[i][at], 20) if at.any() else 0.0
+    added = _CONTRAST_GAIN * (np.minimum(contrast, _CONTRAST_MOST) - _CONTRAST_EVEN)
+    return (evidence + added > threshold) & occluders.any((1, 2))
