@@ -149,6 +149,8 @@ class S3Storage(Storage):
 class _S3Reader(io.RawIOBase):
     """Streams one object; after a broken body it goes on from where it was, of the same version of the object."""
 
+    mode = "rb"
+
     def __init__(self, storage: S3Storage, key: str, attempts: int):
         self._storage, self._key, self._attempts = storage, key, attempts
         self._at, self._size, self._etag, self._body = 0, -1, "", None
