@@ -15,12 +15,14 @@ from operators.rasterize.base import Fragments
 
 @dataclass(frozen=True)
 class AppearanceSettings:
-    """`noise` is the standard deviation of a pixel (0..1) counting that neighbours are not independent."""
+    """`noise` is the standard deviation of a pixel (0..1) counting that neighbours are not independent; `robust` the least
+    scale of a residual that costs a pixel its say; `light_correlation` that of red, green and blue in the prior of light."""
 
     noise: float = 0.3
     rounds: int = 4
     min_pixels: float = 30.0
     robust: float = 0.06
+    light_correlation: float = 0.97
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,11 @@ def fit_appearance(
     inliers = torch.ones_like(base)
     albedo = colours.new_zeros(len(colours), surface.shape[-1] - 1)
     light = light_mean.expand(len(colours), -1, -1)
-    prior = 1 / light_std.square()
+    precision = _light_precision(light_std, settings.light_correlation)
     for _ in range(settings.rounds):
         w = base * inliers / settings.noise**2
         tint = surface[..., 0] + torch.matmul(surface[..., 1:], albedo[:, None, :, None])[..., 0]
-        light = torch.stack(
-            [_solve_light(harmonics, tint[..., c], colours[..., c], w, light_mean[:, c], prior[:, c]) for c in range(3)], -1
-        )
+        light = _solve_light(harmonics, tint, colours, w, light_mean, precision)
         shading = torch.bmm(harmonics, light).clamp_min(1e-3)
         x = (surface * shading[..., None] * w.sqrt()[..., None, None]).flatten(1, 2)
         y = (colours * w.sqrt()[..., None]).flatten(1)[..., None] - x[..., :1]
@@ -79,12 +79,31 @@ def fit_appearance(
     return AppearanceFit(albedo, light, inliers * (base > 0))
 
 
-def _solve_light(harmonics, tint, colour, w, mean, prior):
-    x = harmonics * (tint * w.sqrt())[..., None]
-    y = (colour * w.sqrt())[..., None]
-    system = x.mT @ x
-    system.diagonal(dim1=1, dim2=2).add_(prior)
-    return torch.cholesky_solve(x.mT @ y + (prior * mean)[:, None], torch.linalg.cholesky(system))[..., 0]
+def _light_precision(light_std: Float[Tensor, "9 3"], correlation: float) -> Float[Tensor, "27 27"]:
+    """Inverse prior covariance, channel by channel: a coefficient's three channels move together."""
+    std = light_std.T.flatten()
+    same = torch.eye(9, dtype=std.dtype, device=std.device)
+    mix = torch.full((3, 3), correlation, dtype=std.dtype, device=std.device).fill_diagonal_(1.0)
+    return torch.linalg.inv(torch.kron(mix, same) * std[:, None] * std)
+
+
+def _solve_light(
+    harmonics: Float[Tensor, "faces pixels 9"],
+    tint: Float[Tensor, "faces pixels 3"],
+    colours: Float[Tensor, "faces pixels 3"],
+    w: Float[Tensor, "faces pixels"],
+    mean: Float[Tensor, "9 3"],
+    precision: Float[Tensor, "27 27"],
+) -> Float[Tensor, "faces 9 3"]:
+    system = precision.expand(len(w), -1, -1).clone()
+    right = (precision @ mean.T.flatten()).expand(len(w), -1).clone()
+    for c in range(3):
+        x = harmonics * (tint[..., c] * w.sqrt())[..., None]
+        block = slice(9 * c, 9 * c + 9)
+        system[:, block, block] += x.mT @ x
+        right[:, block] += (x.mT @ (colours[..., c] * w.sqrt())[..., None])[..., 0]
+    solved = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(system))[..., 0]
+    return solved.unflatten(1, (3, 9)).mT
 
 
 def _weighted_median(values: Float[Tensor, "faces pixels"], mask: Tensor) -> Float[Tensor, " faces"]:

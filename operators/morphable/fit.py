@@ -19,7 +19,6 @@ class FitSettings:
     noise_px: float = 2.0
     huber: float = 3.0
     identity_prior: float = 1.0
-    expression_prior: float = 1.0
     max_steps: int = 20
     tolerance: float = 1e-4
     min_points: float = 6.0
@@ -105,12 +104,18 @@ def _cost(residual, weights, coefficients, precision, settings):
 
 
 def fit_landmarks(
-    points: LinearPoints, target: Float[Tensor, "faces points 2"], weights: Float[Tensor, "faces points"],
-    focal_px: Float[Tensor, " faces"], size: float, settings: FitSettings = FitSettings(),
-) -> LandmarkFit:  # fmt: skip
+    points: LinearPoints,
+    target: Float[Tensor, "faces points 2"],
+    weights: Float[Tensor, "faces points"],
+    focal_px: Float[Tensor, " faces"],
+    size: float,
+    settings: FitSettings = FitSettings(),
+    expression_prior: Float[Tensor, " faces"] | None = None,
+) -> LandmarkFit:
     """Pose and coefficients that minimise  sum_i w_i huber(|projection_i - target_i| / noise) + |prior * c|^2.
 
-    `target` and `focal_px` in crop pixels; `weights` in [0, 1] per point, 0 = ignore. A face stops costing when it has
+    `target` and `focal_px` in crop pixels; `weights` in [0, 1] per point, 0 = ignore; `expression_prior` is 1 where not given.
+    A face stops costing when it has
     converged. Its result does not depend on the other faces of the batch. Nothing raises for bad numbers: such faces come
     back with `ok` False. Levenberg-Marquardt with Marquardt's diagonal scaling, Huber by iterated reweighting.
     """
@@ -131,22 +136,25 @@ def fit_landmarks(
     cost = target.new_full((n,), float("inf"))
     converged = torch.zeros(n, dtype=torch.bool, device=target.device)
     damping = target.new_full((n,), 1e-3)
-    precision = torch.full((modes,), settings.expression_prior**2, dtype=target.dtype, device=target.device)
-    precision[: points.identity] = settings.identity_prior**2
+    precision = target.new_full((n, modes), settings.identity_prior**2)
+    if expression_prior is not None:
+        precision[:, points.identity :] = expression_prior.to(target)[:, None].square()
+    else:
+        precision[:, points.identity :] = 1.0
 
     active = torch.nonzero(good)[:, 0]
     if len(active):
         start = initial_pose(points, target[active], weights[active].clamp_min(0.02) * finite[active], focal[active], size)
         rotation[active], translation[active] = start
         residual, behind = _residual(points, (coefficients[active], *start), target[active], focal[active], size)
-        cost[active] = _cost(residual, weights[active], coefficients[active], precision, settings)
+        cost[active] = _cost(residual, weights[active], coefficients[active], precision[active], settings)
         good[active[behind | ~torch.isfinite(cost[active])]] = False
         active = torch.nonzero(good)[:, 0]
 
     for _ in range(settings.max_steps):
         if not len(active):
             break
-        c, R, t, y, f, w = (v[active] for v in (coefficients, rotation, translation, target, focal, weights))
+        c, R, t, y, f, w, prior = (v[active] for v in (coefficients, rotation, translation, target, focal, weights, precision))
         predicted, J = jacobian(points, c, R, t, f, size)
         r = predicted - y
         length = r.square().sum(-1).sqrt() / settings.noise_px
@@ -154,8 +162,8 @@ def fit_landmarks(
         J = (J * scale[..., None, None]).flatten(1, 2)
         r = (r * scale[..., None]).flatten(1)
         H, g = J.mT @ J, (J.mT @ r[..., None])[..., 0]
-        H.diagonal(dim1=1, dim2=2)[:, 6:] += precision
-        g[:, 6:] += precision * c
+        H.diagonal(dim1=1, dim2=2)[:, 6:] += prior
+        g[:, 6:] += prior * c
         H.diagonal(dim1=1, dim2=2).mul_(1 + damping[active, None])
         factor, failed = torch.linalg.cholesky_ex(H)
         step = torch.cholesky_solve(g[..., None], factor)[..., 0]
@@ -163,7 +171,7 @@ def fit_landmarks(
         new_R = camera.rotation_from_axis_angle(step[:, :3]) @ R
         new_t, new_c = t + step[:, 3:6], c + step[:, 6:]
         residual, behind = _residual(points, (new_c, new_R, new_t), y, f, size)
-        new_cost = _cost(residual, w, new_c, precision, settings)
+        new_cost = _cost(residual, w, new_c, prior, settings)
         old = cost[active]
         better = (new_cost < old) & ~behind & torch.isfinite(new_cost)
         rows = active[better]

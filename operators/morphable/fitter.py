@@ -19,6 +19,7 @@ from operators.morphable.bases import load_basis
 from operators.morphable.fit import FitSettings, LandmarkFit, fit_landmarks
 from operators.morphable.light import to_viewer
 from operators.morphable.model import MorphableModel
+from operators.morphable.texture import usable_pixels
 from operators.rasterize import interpolate, select
 from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
 
@@ -31,13 +32,17 @@ class MorphableFitterConfig(OperatorConfig):
     points: Literal["auto", "468", "68"] = option("auto", "landmarks to fit; auto takes 468 where the basis knows them")
     focal: float = option(4.0, "focal length in crop sizes, the same for all faces")
     noise: float = option(0.012, "standard deviation of a landmark, as a share of the crop size")
-    hidden_weight: float = option(0.05, "weight of a landmark under the occluder or outside the photo; visible ones have 1")
+    hidden_weight: float = option(0.01, "weight of a landmark under the occluder or outside the photo; visible ones have 1")
     huber: float = option(3.0, "residual, in standard deviations, beyond which a landmark loses weight")
     identity_prior: float = option(1.0, "strength of the identity prior; larger stays closer to the mean face")
-    expression_prior: float = option(1.5, "strength of the expression prior; larger keeps hidden mouths closed")
+    expression_prior: float = option(1.0, "strength of the expression prior where the mouth is visible")
+    hidden_expression_prior: float = option(3.0, "strength of the expression prior where the mouth is hidden; keeps it closed")
     max_steps: int = option(20, "most Levenberg-Marquardt steps; a face stops as soon as it has converged")
     appearance: bool = option(True, "also fit albedo and light")
     appearance_px: int = option(64, "resolution at which albedo and light are fitted")
+    occluder_margin: float = option(
+        0.02, "band around the occluder, as a share of the crop size, whose pixels say nothing of the skin"
+    )
     pixel_noise: float = option(0.3, "standard deviation of a pixel against the albedo and light priors")
     rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(64, "faces fitted together")
@@ -65,6 +70,7 @@ class MorphableFitter:
         self.model = MorphableModel(basis, device)
         kind = config.points if config.points != "auto" else ("468" if len(basis.landmarks468) else "68")
         self.column, self.points = f"landmarks{kind}_px", self.model.points(kind)
+        self.mouth = self.model.mouth(kind)
         self.albedo = AlbedoModel(basis, device) if config.appearance else None
         self.light_mean = torch.as_tensor(basis.light_mean, dtype=torch.float32, device=self.device)
         self.light_std = torch.as_tensor(basis.light_std, dtype=torch.float32, device=self.device)
@@ -81,14 +87,11 @@ class MorphableFitter:
         target, hidden = self._landmarks(batch, index)
         weights = torch.where(hidden, self.config.hidden_weight, 1.0)
         focal = torch.full((len(index),), self.config.focal * size, device=self.device)
-        settings = FitSettings(
-            self.config.noise * size,
-            self.config.huber,
-            self.config.identity_prior,
-            self.config.expression_prior,
-            self.config.max_steps,
-        )
-        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings)
+        config = self.config
+        settings = FitSettings(config.noise * size, config.huber, config.identity_prior, config.max_steps)
+        unseen = hidden[:, self.mouth].float().mean(1)
+        prior = config.expression_prior + unseen * (config.hidden_expression_prior - config.expression_prior)
+        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior)
         for j, reason in zip(index, fit.reason, strict=True):
             if reason:
                 batch.mark_face(int(j), LOW_CONFIDENCE, f"{self.info.name}: {reason}")
@@ -149,7 +152,8 @@ class MorphableFitter:
 
     def _skin(self, batch: Batch, index: np.ndarray) -> Float[Tensor, "faces height width"]:
         """Visible skin; where the segmenter found hardly any, every pixel that is not hidden."""
-        open_ = ~self._tensor(batch, "occluder", index) & self._tensor(batch, "crop_valid", index)
+        occluder, valid = (self._tensor(batch, name, index) for name in ("occluder", "crop_valid"))
+        open_ = usable_pixels(occluder, valid, round(self.config.occluder_margin * occluder.shape[-1])) > 0
         skin = self._tensor(batch, "visible_face", index) & open_
         enough = skin.flatten(1).float().mean(1) > 0.01
         return torch.where(enough[:, None, None], skin, open_).float()

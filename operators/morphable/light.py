@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+
 def sh_basis(normals: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 9"]:
     """The 9 real spherical harmonics of degree <= 2 at unit normals, unnormalised (Ramamoorthi and Hanrahan 2001).
 

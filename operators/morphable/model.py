@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from operators.morphable.basis import FaceBasis
@@ -58,6 +58,14 @@ class MorphableModel:
             pairs = np.stack((self.basis.landmarks468,) * 2, 1)
         index = torch.as_tensor(pairs.astype(np.int64), device=self.device)
         return LinearPoints(self.shape.mean[index].mean(1), self.shape.modes[index].mean(1).contiguous(), self.identity_count)
+
+    def mouth(self, kind: str) -> Bool[Tensor, " points"]:
+        """Which of the `points` lie on the lips."""
+        if kind == "68":
+            lips = np.arange(68) >= 48
+        else:
+            lips = np.isin(self.basis.landmarks468, self.basis.landmarks68[48:])
+        return torch.as_tensor(lips, device=self.device)
 
     def vertices(self, coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces vertices 3"]:
         """All vertices in the face frame from identity and expression coefficients, in the basis's unit."""

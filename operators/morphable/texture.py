@@ -64,14 +64,24 @@ def complete(
     """
     px = atlas.px
     ratio = torch.log((photo + _EPS) / (model + _EPS)).clamp(-1.5, 1.5)
-    other, other_trust = ratio[:, atlas.mirror], trust[:, atlas.mirror]
-    borrowed = mirror_trust * other_trust * (1 - trust)
-    total = trust + borrowed
-    known = (ratio * trust[..., None] + other * borrowed[..., None]) / total.clamp_min(1e-6)[..., None]
+    sure = trust * plausible(ratio, trust)
+    other = ratio[:, atlas.mirror]
+    borrowed = mirror_trust * sure[:, atlas.mirror] * (1 - trust)
+    total = sure + borrowed
+    known = (ratio * sure[..., None] + other * borrowed[..., None]) / total.clamp_min(1e-6)[..., None]
     spread = pull_push(known.unflatten(1, (px, px)).movedim(-1, 1), total.unflatten(1, (px, px))[:, None])
     filled = (model + _EPS) * torch.exp(spread.movedim(1, -1).flatten(1, 2)) - _EPS
     blended = filled + trust[..., None] * (photo - filled)
     return blended.clamp(0, 1)[:, atlas.source].unflatten(1, (px, px))
+
+
+def plausible(
+    ratio: Float[Tensor, "faces texels 3"], trust: Float[Tensor, "faces texels"], spread: float = 0.35
+) -> Float[Tensor, "faces texels"]:
+    """Weight of each texel's log ratio against the face's median: hair, glasses and remnants of a mask get next to none."""
+    seen = torch.where((trust > 0.5)[..., None], ratio, torch.nan)
+    middle = torch.nan_to_num(seen.nanmedian(1, keepdim=True).values)
+    return (1 + ((ratio - middle) / spread).square().mean(-1)).reciprocal().square()
 
 
 def pull_push(

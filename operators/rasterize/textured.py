@@ -55,9 +55,24 @@ def _average(index, weights, corner_uv, textures, block, colour, coverage):
                         fx, fy = u - np.float32(x0), v - np.float32(y0)
                         w00, w01 = (1 - fx) * (1 - fy), fx * (1 - fy)
                         w10, w11 = (1 - fx) * fy, fx * fy
-                        red += w00 * texture[y0, x0, 0] + w01 * texture[y0, x1, 0] + w10 * texture[y1, x0, 0] + w11 * texture[y1, x1, 0]
-                        green += w00 * texture[y0, x0, 1] + w01 * texture[y0, x1, 1] + w10 * texture[y1, x0, 1] + w11 * texture[y1, x1, 1]
-                        blue += w00 * texture[y0, x0, 2] + w01 * texture[y0, x1, 2] + w10 * texture[y1, x0, 2] + w11 * texture[y1, x1, 2]
+                        red += (
+                            w00 * texture[y0, x0, 0]
+                            + w01 * texture[y0, x1, 0]
+                            + w10 * texture[y1, x0, 0]
+                            + w11 * texture[y1, x1, 0]
+                        )
+                        green += (
+                            w00 * texture[y0, x0, 1]
+                            + w01 * texture[y0, x1, 1]
+                            + w10 * texture[y1, x0, 1]
+                            + w11 * texture[y1, x1, 1]
+                        )
+                        blue += (
+                            w00 * texture[y0, x0, 2]
+                            + w01 * texture[y0, x1, 2]
+                            + w10 * texture[y1, x0, 2]
+                            + w11 * texture[y1, x1, 2]
+                        )
                         count += 1
                 scale = np.float32(1.0 / max(count, 1))
                 colour[f, y, x, 0], colour[f, y, x, 1], colour[f, y, x, 2] = red * scale, green * scale, blue * scale

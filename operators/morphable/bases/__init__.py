@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from operators.morphable.bases.ict_facekit import load_ict_facekit
@@ -20,8 +21,9 @@ READERS: dict[str, Callable[[Path], FaceBasis]] = {
 """Reader by format. A file `<format>*.npz` is read by its format, any other .npz as open_face."""
 
 
+@lru_cache(maxsize=4)
 def load_basis(name_or_path: str | Path) -> FaceBasis:
-    """A base by name (`open_face`, or the made-up `synthetic`), or from a file.
+    """A base by name (`open_face`, or the made-up `synthetic`), or from a file; read once per process.
 
     Errors: FileNotFoundError naming the choices when it is neither.
     """
