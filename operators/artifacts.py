@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Bool, UInt8
 
 from operators.batch import Batch
 from operators.images import ImageError, decode_rgb, encode
+from operators.morphable.export import mtl, rename_material
 from operators.provenance import xmp_packet
 from operators.types import FAILED, OperatorConfig, OperatorInfo, option
 
@@ -31,9 +32,7 @@ class ArtifactConfig(OperatorConfig):
     overlay: bool = option(True, "face0_overlay.jpg: the rendered face over the crop")
     render: bool = option(False, "face0_render.png: the rendered face alone")
     views: bool = option(True, "face0_view_-60.jpg …: turned views, one per angle of views_deg")
-    views_deg: tuple[float, ...] = option(
-        (-60.0, -30.0, 0.0, 30.0, 60.0), "yaw angles of the views, as the renderer made them"
-    )
+    views_deg: tuple[float, ...] = option((-60.0, -30.0, 0.0, 30.0, 60.0), "yaw angles of the views, as the renderer made them")
     mesh: bool = option(True, "face0_mesh.obj, .mtl and .png: the fitted mesh with its texture")
     sheet: bool = option(True, "face0_sheet.jpg: before, occluder, render, hole and after, side by side")
     thumbnails: bool = option(True, "thumb_before.jpg and thumb_after.jpg: the whole photo, for the report")
@@ -86,7 +85,7 @@ class ArtifactEncoder:
             files["thumb_after.jpg"] = self._jpeg(shrink(decode_rgb(restored), self.config.thumbnail_px))
         return files
 
-    def _face(self, face: dict[str, np.ndarray], prefix: str) -> dict[str, bytes]:
+    def _face(self, face: dict[str, Any], prefix: str) -> dict[str, bytes]:
         config, files = self.config, {}
 
         def add(wanted: bool, column: str, name: str, write: Callable[[np.ndarray], bytes]) -> None:
@@ -109,7 +108,8 @@ class ArtifactEncoder:
             for yaw, view in zip(config.views_deg, views, strict=True):
                 files[f"view_{yaw:g}.jpg"] = self._jpeg(view)
         if config.mesh and face.get("mesh_obj"):
-            files |= mesh_files(bytes(face["mesh_obj"]), prefix)
+            files["mesh.obj"] = rename_material(bytes(face["mesh_obj"]), f"{prefix}_mesh.mtl")
+            files["mesh.mtl"] = mtl(f"{prefix}_mesh.png")
             add(True, "mesh_texture", "mesh.png", self._png)
         if config.sheet and np.any(face.get("crop", False)):
             files["sheet.jpg"] = self._jpeg(sheet(face))
@@ -140,26 +140,17 @@ def tint(
     return np.where(mask[..., None], mixed.astype(np.uint8), image)
 
 
-def sheet(face: dict[str, np.ndarray]) -> UInt8[np.ndarray, "h w 3"]:
+def sheet(face: dict[str, Any]) -> UInt8[np.ndarray, "h w 3"]:
     """Before | occluder tinted | render over the crop | hole | after; a step that did not happen shows the crop in grey."""
     crop = face["crop"]
     missing = np.repeat(crop.mean(axis=2, keepdims=True) * 0.5 + 64, 3, axis=2).astype(np.uint8)
     after = [missing] * 4
     if np.any(face.get("occluder", False)):
         after[0] = tint(crop, face["occluder"])
-    if np.any(face.get("render_mask", False)):
+    if np.any(face.get("render", False)):
         after[1] = np.where(face["render_mask"][..., None], face["render"], crop)
     if np.any(face.get("hole", False)):
         after[2] = np.where(face["hole"][..., None], np.uint8(255), crop)
     if np.any(face.get("inpainted", False)):
         after[3] = face["inpainted"]
     return np.concatenate([crop, *after], axis=1)
-
-
-def mesh_files(obj: bytes, prefix: str) -> dict[str, bytes]:
-    """The .obj pointing at its own .mtl, and that .mtl pointing at its own texture."""
-    lines = [line for line in obj.decode().splitlines() if not line.startswith(("mtllib", "usemtl"))]
-    first_face = next((i for i, line in enumerate(lines) if line.startswith("f ")), len(lines))
-    lines = [f"mtllib {prefix}_mesh.mtl", *lines[:first_face], "usemtl face", *lines[first_face:]]
-    material = f"newmtl face\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {prefix}_mesh.png\n"
-    return {"mesh.obj": ("\n".join(lines) + "\n").encode(), "mesh.mtl": material.encode()}

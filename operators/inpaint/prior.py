@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from operators.blend import hold, membrane
-from operators.grain import bands, blur, blur_within, noise, spread
+from operators.grain import bands, blur, blur_within, noise, quantile, spread
 from operators.inpaint.base import READS, FillInput, InpaintConfig, InpaintOperator
 from operators.types import OperatorInfo, option
 
@@ -25,6 +25,7 @@ class PriorConfig(InpaintConfig):
     reach: float = option(0.03, "how far the last step at the hole's border is felt inside, share of the crop's side")
     outlier: float = option(2.5, "skin pixels whose colour is this many spreads off do not pull (mask rim, hair, collar)")
     silhouette_px: float = option(1.0, "softness of the face's silhouette inside the hole, crop pixels")
+    neck: float = option(0.72, "shade of the neck under the chin, share of the visible skin's colour")
     grain: float = option(0.7, "share of the photo's fine grain that is put into the filled skin; 0 = none")
     grain_bands: int = option(2, "octaves of grain and sharpness that are matched, finest first")
     cycles: int = option(6, "multigrid cycles of each membrane")
@@ -64,13 +65,17 @@ class PriorInpainter(InpaintOperator):
         trust = skin_trust(offset, skin, config.smooth * side, config.outlier)
         face_hole = hole & dilate(covered, round(2 + 2 * config.silhouette_px))
         face = matched + self._correction(offset, trust, skin | face_hole, face_hole)
+        face = temper(face, image, trust > 0.5, face_hole | skin)
         face, missing = self._match_detail(face, image, trust > 0.5, face_hole | skin)
         # the last step between fill and photo, felt only near the border
         source, held = hold(image - face, trust, face_hole)
         face = face + membrane(source, held + 1.0 / (config.reach * side) ** 2 * face_hole[:, None], face_hole, config.cycles)
 
         alpha = blur(covered[:, None].to(image.dtype), config.silhouette_px)
-        beside = fill_beside(image, known & ~skin & (alpha[:, 0] < 0.5), hole & (alpha[:, 0] < 0.999), config.cycles)
+        neck = config.neck * quantile(image, skin, 0.5)
+        beside = fill_beside(
+            image, known & ~skin & (alpha[:, 0] < 0.5), covered, hole & (alpha[:, 0] < 0.999), neck, config.cycles
+        )
         result = alpha * face + (1 - alpha) * beside + self._grain(given, missing)
         return torch.where(hole[:, None], result.clamp(0, 1), image)
 
@@ -153,18 +158,54 @@ def skin_trust(
     return trust[:, 0]
 
 
-def fill_beside(
-    image: Float[Tensor, "faces 3 h w"], known: Bool[Tensor, "faces h w"], domain: Bool[Tensor, "faces h w"], cycles: int
+def temper(
+    face: Float[Tensor, "faces 3 h w"],
+    image: Float[Tensor, "faces 3 h w"],
+    skin: Bool[Tensor, "faces h w"],
+    within: Bool[Tensor, "faces h w"],
 ) -> Float[Tensor, "faces 3 h w"]:
-    """The surroundings continued into the part of the hole beside the face; strong edges of the photo pull little."""
+    """Draw the broad tones of the fill softly into the range that the photo's skin has; detail stays.
+
+    A light fitted to the upper face alone can run away on the lower one.
+    """
+    broad = blur_within(face, within[:, None].to(face.dtype), 0.04 * max(face.shape[-2:]))
+    bright = image.mean(1)
+    skin = skin & (bright > 0.4 * quantile(bright[:, None], skin, 0.95)[..., None])  # not hair, brows, pupils
+    low, middle, high = (quantile(image, skin, q)[..., None, None] for q in (0.25, 0.6, 0.95))
+    reach = (1.5 * torch.maximum(high - middle, middle - low)).clamp_min(0.1)
+    return face + middle + reach * torch.tanh((broad - middle) / reach) - broad
+
+
+def fill_beside(
+    image: Float[Tensor, "faces 3 h w"],
+    known: Bool[Tensor, "faces h w"],
+    covered: Bool[Tensor, "faces h w"],
+    domain: Bool[Tensor, "faces h w"],
+    neck: Float[Tensor, "faces 3"],
+    cycles: int,
+) -> Float[Tensor, "faces 3 h w"]:
+    """The surroundings continued into the part of the hole beside the face; strong edges of the photo pull little.
+
+    Nearest known pixels count most (inverse distance weighting on octaves of Gaussians), then a membrane takes away what
+    is left at the border. Along the underside of the face the colour `neck` counts as known.
+    """
     weight = known[:, None].to(image.dtype)
-    rough = blur_within(image, weight, 2.0)
-    change = (image - rough).abs().sum(1) * known
-    trust = known / (1.0 + (change / 0.1) ** 2)
-    side = max(image.shape[-2:])
-    average = blur_within(image, weight, 0.25 * side, floor=1e-8)
-    source, held = hold(image - average, trust, domain)
-    return average + membrane(source, held, domain, cycles)
+    change = (image - blur_within(image, weight, 2.0)).abs().sum(1, keepdim=True)
+    weight = weight / (1.0 + (change / 0.1) ** 2)
+    below = functional.pad(blur(covered[:, None].to(image.dtype), 0.02 * max(image.shape[-2:])), (1, 1, 1, 1), mode="replicate")
+    down, right = below[..., :-2, 1:-1] - below[..., 2:, 1:-1], below[..., 1:-1, :-2] - below[..., 1:-1, 2:]
+    facing = (down / (down**2 + right**2).sqrt().clamp_min(1e-6) - 0.75).clamp(0, 0.2) / 0.2
+    rim = (covered & ~erode(covered, 2))[:, None] * dilate(domain, 2)[:, None] * facing
+    picture = torch.where(rim > 0, neck[..., None, None], image)
+    weight = torch.where(rim > 0, rim, weight)
+
+    total, share, sigma = torch.cat([picture * weight, weight], 1), 1.0, 1.5
+    summed = torch.zeros_like(total)
+    while sigma < max(image.shape[-2:]):
+        summed, share, sigma = summed + share * blur(total, sigma), share * 0.02, 2 * sigma
+    near = summed[:, :-1] / summed[:, -1:].clamp_min(1e-20)
+    source, held = hold(picture - near, weight[:, 0], domain)
+    return near + membrane(source, held + 1e-3 * domain[:, None], domain, cycles)
 
 
 def erode(mask: Bool[Tensor, "faces h w"], steps: int) -> Bool[Tensor, "faces h w"]:
