@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,9 +16,24 @@ from jobs.execution import ExecutionConfig
 from jobs.fields import Leaf, leaves, parse
 from jobs.sources import SourceConfig
 from jobs.storage import StorageConfig
+from operators.artifacts import ArtifactConfig
+from operators.faces.aligner import FaceAlignerConfig
+from operators.faces.detector import FaceDetectorConfig
+from operators.faces.landmarker import FaceLandmarkerConfig
+from operators.faces.paste import PasteConfig
+from operators.hole import HolePlannerConfig
+from operators.images import ImageDecoderConfig
+from operators.inpaint.prior import PriorConfig
+from operators.inpaint.telea import TeleaConfig
+from operators.morphable.fitter import MorphableFitterConfig
+from operators.morphable.render import FaceRendererConfig
+from operators.segment.grabcut import GrabcutSegmenterConfig
+from operators.segment.sam import SamSegmenterConfig
 
 # Where results come from and go to, and how work is spread: none of it may change an output byte.
 NOT_FINGERPRINTED = ("input", "output", "storage", "execution")
+
+_KIND = Field(discriminator="kind")
 
 
 class ConfigError(ValueError):
@@ -33,6 +48,17 @@ class JobConfig(BaseModel):
     input: str = Field("", description="folder, glob, file or s3:// URI of the photos")
     output: str = Field("", description="folder or s3:// URI that results go to")
     source: SourceConfig = SourceConfig()
+    decode: ImageDecoderConfig = ImageDecoderConfig()
+    detect: FaceDetectorConfig = FaceDetectorConfig()
+    landmark: FaceLandmarkerConfig = FaceLandmarkerConfig()
+    align: FaceAlignerConfig = FaceAlignerConfig()
+    segment: Annotated[GrabcutSegmenterConfig | SamSegmenterConfig, _KIND] = GrabcutSegmenterConfig()
+    fit: MorphableFitterConfig = MorphableFitterConfig()
+    render: FaceRendererConfig = FaceRendererConfig()
+    hole: HolePlannerConfig = HolePlannerConfig()
+    inpaint: Annotated[PriorConfig | TeleaConfig, _KIND] = PriorConfig()
+    paste: PasteConfig = PasteConfig()
+    artifacts: ArtifactConfig = ArtifactConfig()
     storage: StorageConfig = StorageConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

@@ -74,6 +74,7 @@ class ExecutionConfig(OperatorConfig):
     object_store_mb: int | None = option(None, "shared memory of a local Ray, MiB; none = a quarter of the memory, at most 2048")
     no_progress_timeout_s: int = option(300, "a run in which nothing moves for so long is ended")
     progress_every_s: float = option(10.0, "seconds between progress lines when the output is not a terminal")
+    report_images: int = option(500, "images shown in report.html; 0 = no report")
     pools: PoolsConfig = option(PoolsConfig(), "actor pools")
 
     def __post_init__(self) -> None:

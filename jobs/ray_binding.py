@@ -151,6 +151,7 @@ def ray_session(execution: ExecutionConfig) -> Iterator[dict[str, float]]:
         # Read when ray is imported: without it every port listens on all interfaces and runs whatever it is sent.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else every pool prints a line of core_worker.cc
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     import ray
 

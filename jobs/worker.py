@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from jobs.config import JobConfig
 from jobs.ledger import UnitReport, commit_unit
-from jobs.plan import Stage, prune
+from jobs.plan import Stage, asset_names, operator_versions, prune
 from jobs.sources import Shard, Unit, read_units
 from jobs.storage import open_storage
 from operators.arrow import from_table, to_table
@@ -36,7 +36,7 @@ class Work:
     @property
     def versions(self) -> dict[str, str]:
         """Section -> operator@version, as the manifest records it."""
-        return {stage.section: stage.version for stage in self.stages}
+        return operator_versions(self.stages)
 
 
 def set_threads(count: int) -> None:
@@ -79,7 +79,7 @@ class Runner:
 
 def open_assets(stages: Sequence[Stage]) -> Any:
     """The asset store of this node, for stages that need one."""
-    names = tuple(dict.fromkeys(name for stage in stages for name in stage.operator.info.assets))
+    names = asset_names(stages)
     if not names:
         return None
     from jobs.assets import ensure
