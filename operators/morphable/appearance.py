@@ -10,6 +10,7 @@ from torch import Tensor
 
 from operators.morphable.atlas import AlbedoModel
 from operators.morphable.light import sh_basis
+from operators.morphable.linear import normal_equations, solve_spd
 from operators.rasterize.base import Fragments
 
 
@@ -63,16 +64,15 @@ def fit_appearance(
     precision = _light_precision(light_std, settings.light_correlation)
     for _ in range(settings.rounds):
         w = base * inliers / settings.noise**2
-        tint = surface[..., 0] + torch.matmul(surface[..., 1:], albedo[:, None, :, None])[..., 0]
+        tint = _tint(surface, albedo)
         light = _solve_light(harmonics, tint, colours, w, light_mean, precision)
         shading = torch.bmm(harmonics, light).clamp_min(1e-3)
-        x = (surface * shading[..., None] * w.sqrt()[..., None, None]).flatten(1, 2)
-        y = (colours * w.sqrt()[..., None]).flatten(1)[..., None] - x[..., :1]
-        x = x[..., 1:]
-        system = x.mT @ x
+        x = surface * (shading * w.sqrt()[..., None])[..., None]
+        y = colours * w.sqrt()[..., None] - x[..., 0]
+        system, right = normal_equations(x[..., 1:].flatten(1, 2), y.flatten(1))
         system.diagonal(dim1=1, dim2=2).add_(1)
-        albedo = torch.cholesky_solve(x.mT @ y, torch.linalg.cholesky(system))[..., 0]
-        tint = surface[..., 0] + torch.matmul(surface[..., 1:], albedo[:, None, :, None])[..., 0]
+        albedo = solve_spd(system, right)[0]
+        tint = _tint(surface, albedo)
         error = (colours - tint * shading).square().mean(-1)
         spread = _weighted_median(error.sqrt(), base > 0)[:, None].clamp_min(settings.robust)
         inliers = (1 / (1 + error / (2 * spread).square())).square()
@@ -98,12 +98,16 @@ def _solve_light(
     system = precision.expand(len(w), -1, -1).clone()
     right = (precision @ mean.T.flatten()).expand(len(w), -1).clone()
     for c in range(3):
-        x = harmonics * (tint[..., c] * w.sqrt())[..., None]
+        root = w.sqrt()
+        gram, moment = normal_equations(harmonics * (tint[..., c] * root)[..., None], colours[..., c] * root)
         block = slice(9 * c, 9 * c + 9)
-        system[:, block, block] += x.mT @ x
-        right[:, block] += (x.mT @ (colours[..., c] * w.sqrt())[..., None])[..., 0]
-    solved = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(system))[..., 0]
-    return solved.unflatten(1, (3, 9)).mT
+        system[:, block, block] += gram
+        right[:, block] += moment
+    return solve_spd(system, right)[0].unflatten(1, (3, 9)).mT
+
+
+def _tint(surface: Float[Tensor, "faces pixels 3 modes_and_mean"], albedo: Float[Tensor, "faces albedo"]) -> Tensor:
+    return surface[..., 0] + (surface[..., 1:] * albedo[:, None, None]).sum(-1)
 
 
 def _weighted_median(values: Float[Tensor, "faces pixels"], mask: Tensor) -> Float[Tensor, " faces"]:

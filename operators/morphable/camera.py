@@ -63,14 +63,14 @@ def camera_axes(rotation: Float[Tensor, "faces 3 3"]) -> Float[Tensor, "faces 3 
 
 
 def project(
-    points_camera: Float[Tensor, "faces points 3"], focal_px: Float[Tensor, " faces"], size: float
+    points_camera: Float[Tensor, "faces points 3"], focal_px: Float[Tensor, " faces"], size: int | float
 ) -> Float[Tensor, "faces points 2"]:
     """Pixels of a `size` x `size` crop. Points must lie in front of the camera (Z > 0)."""
     return points_camera[..., :2] * (focal_px[:, None] / points_camera[..., 2])[..., None] + size / 2
 
 
 def project_with_depth(
-    points_camera: Float[Tensor, "faces points 3"], focal_px: Float[Tensor, " faces"], size: float
+    points_camera: Float[Tensor, "faces points 3"], focal_px: Float[Tensor, " faces"], size: int | float
 ) -> Float[Tensor, "faces points 3"]:
     """Pixels and camera depth Z, as a rasterizer wants them; points behind the camera keep Z <= 0 and get finite pixels."""
     depth = points_camera[..., 2]

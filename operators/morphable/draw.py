@@ -27,8 +27,12 @@ class Drawing:
 
 
 def supersampled(
-    rasterizer: Rasterizer, vertices_px: Float[Tensor, "faces vertices 3"], triangles: Int[Tensor, "triangles 3"], size: int, by: int = 2
-) -> Fragments:  # fmt: skip
+    rasterizer: Rasterizer,
+    vertices_px: Float[Tensor, "faces vertices 3"],
+    triangles: Int[Tensor, "triangles 3"],
+    size: int,
+    by: int = 2,
+) -> Fragments:
     """Fragments of a `size` x `size` picture at `by` times its resolution."""
     return rasterizer(vertices_px * vertices_px.new_tensor([by, by, 1.0]), triangles, size * by, size * by)
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from operators.morphable import camera
+from operators.morphable.linear import normal_equations, solve_spd
 from operators.morphable.model import LinearPoints
 
 
@@ -40,7 +41,7 @@ class LandmarkFit:
 
 def initial_pose(
     points: LinearPoints, target: Float[Tensor, "faces points 2"], weights: Float[Tensor, "faces points"],
-    focal_px: Float[Tensor, " faces"], size: float,
+    focal_px: Float[Tensor, " faces"], size: int | float,
 ) -> tuple[Float[Tensor, "faces 3 3"], Float[Tensor, "faces 3"]]:  # fmt: skip
     """Closed-form scaled-orthographic pose of the mean face (POS; DeMenthon and Davis 1995), orthonormalised.
 
@@ -70,7 +71,7 @@ def initial_pose(
 
 def jacobian(
     points: LinearPoints, coefficients: Float[Tensor, "faces modes"], rotation: Float[Tensor, "faces 3 3"],
-    translation: Float[Tensor, "faces 3"], focal_px: Float[Tensor, " faces"], size: float,
+    translation: Float[Tensor, "faces 3"], focal_px: Float[Tensor, " faces"], size: int | float,
 ) -> tuple[Float[Tensor, "faces points 2"], Float[Tensor, "faces points 2 parameters"]]:  # fmt: skip
     """Projected points and their derivative by (axis-angle update, translation, coefficients).
 
@@ -108,7 +109,7 @@ def fit_landmarks(
     target: Float[Tensor, "faces points 2"],
     weights: Float[Tensor, "faces points"],
     focal_px: Float[Tensor, " faces"],
-    size: float,
+    size: int | float,
     settings: FitSettings = FitSettings(),
     expression_prior: Float[Tensor, " faces"] | None = None,
 ) -> LandmarkFit:
@@ -161,13 +162,11 @@ def fit_landmarks(
         scale = (w * (settings.huber / length.clamp_min(1e-12)).clamp_max(1)).sqrt() / settings.noise_px
         J = (J * scale[..., None, None]).flatten(1, 2)
         r = (r * scale[..., None]).flatten(1)
-        H, g = J.mT @ J, (J.mT @ r[..., None])[..., 0]
+        H, g = normal_equations(J, r)
         H.diagonal(dim1=1, dim2=2)[:, 6:] += prior
         g[:, 6:] += prior * c
         H.diagonal(dim1=1, dim2=2).mul_(1 + damping[active, None])
-        factor, failed = torch.linalg.cholesky_ex(H)
-        step = torch.cholesky_solve(g[..., None], factor)[..., 0]
-        step = torch.where((failed == 0)[:, None] & torch.isfinite(step), -step, torch.zeros_like(step))
+        step = -solve_spd(H, g)[0]
         new_R = camera.rotation_from_axis_angle(step[:, :3]) @ R
         new_t, new_c = t + step[:, 3:6], c + step[:, 6:]
         residual, behind = _residual(points, (new_c, new_R, new_t), y, f, size)
@@ -195,7 +194,7 @@ def fit_landmarks(
     return LandmarkFit(coefficients, rotation, translation, rmse, cost, ok, converged, reason)
 
 
-def _reason(enough: bool, spread: float, size: float) -> str:
+def _reason(enough: bool, spread: float, size: int | float) -> str:
     if not enough:
         return "too few usable landmarks: most are hidden, outside the picture or not finite"
     if not spread > 0.02 * size:

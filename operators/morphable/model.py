@@ -61,10 +61,7 @@ class MorphableModel:
 
     def mouth(self, kind: str) -> Bool[Tensor, " points"]:
         """Which of the `points` lie on the lips."""
-        if kind == "68":
-            lips = np.arange(68) >= 48
-        else:
-            lips = np.isin(self.basis.landmarks468, self.basis.landmarks68[48:])
+        lips = np.arange(68) >= 48 if kind == "68" else np.isin(self.basis.landmarks468, self.basis.landmarks68[48:])
         return torch.as_tensor(lips, device=self.device)
 
     def vertices(self, coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces vertices 3"]:

@@ -30,7 +30,7 @@ class FaceRendererConfig(OperatorConfig):
     basis: str = option("open_face", "face basis that the coefficients belong to")
     views: bool = option(True, "draw turned views")
     views_deg: tuple[float, ...] = option(
-        (-60.0, -30.0, 0.0, 30.0, 60.0), "yaw of each view; positive turns the nose to the viewer's right"
+        (-60.0, -30.0, 0.0, 30.0, 60.0), "yaw of each view; positive: nose to the viewer's right"
     )
     views_pitch_deg: float = option(0.0, "pitch of all views")
     background: int = option(236, "grey level behind the views, 0..255")
@@ -38,7 +38,7 @@ class FaceRendererConfig(OperatorConfig):
     overlay_opacity: float = option(0.75, "opacity of the render in the overlay")
     mesh: bool = option(True, "write the mesh as .obj and its texture")
     texture_px: int = option(256, "side of the texture")
-    occluder_margin: float = option(0.02, "band around the occluder, as a share of the crop size, where the photo is not trusted")
+    occluder_margin: float = option(0.02, "band around the occluder where the photo is not used, as a share of the crop size")
     supersample: int = option(2, "samples per pixel along each axis")
     rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(8, "faces drawn together")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +23,7 @@ class Fragments:
     depth: Float[Tensor, "faces height width"]
 
 
+@runtime_checkable
 class Rasterizer(Protocol):
     """Turns projected vertices into fragments; one set of triangles shared by all faces of the batch.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numba
 import numpy as np
 import torch
@@ -49,12 +51,14 @@ class NumbaRasterizer:
 
 
 @numba.njit(cache=True, inline="always")
+@no_type_check
 def _edge(ax, ay, bx, by, px, py):
     """Twice the signed area of a, b, p: exact in int64."""
     return (bx - ax) * (py - ay) - (by - ay) * (px - ax)
 
 
 @numba.njit(cache=True, inline="always")
+@no_type_check
 def _bias(ax, ay, bx, by):
     """0 for a top or left edge of a triangle with positive area (y down), else -1: a centre on it is then outside."""
     dx, dy = bx - ax, by - ay
@@ -62,12 +66,14 @@ def _bias(ax, ay, bx, by):
 
 
 @numba.njit(cache=True, parallel=True)
+@no_type_check
 def _rasterize(vertices, triangles, near, cull, perspective, index, weights, depth):
     for f in numba.prange(vertices.shape[0]):
         _rasterize_one(vertices[f], triangles, near, cull, perspective, index[f], weights[f], depth[f])
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _rasterize_one(vertices, triangles, near, cull, perspective, index, weights, depth):
     height, width = index.shape
     half = SUBPIXEL // 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numba
 import numpy as np
 import torch
@@ -32,6 +34,7 @@ def average_texture(
 
 
 @numba.njit(cache=True, parallel=True)
+@no_type_check
 def _average(index, weights, corner_uv, textures, block, colour, coverage):
     px = textures.shape[1]
     last = px - 1

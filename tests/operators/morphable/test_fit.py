@@ -1,0 +1,181 @@
+import pytest
+import torch
+
+from operators.morphable import camera
+from operators.morphable.bases.synthetic import synthetic_basis
+from operators.morphable.fit import FitSettings, fit_landmarks, jacobian
+from operators.morphable.model import MorphableModel
+
+SIZE = 256.0
+
+
+class Truth:
+    """Random faces of the synthetic basis, seen by a known camera, landmarks in pixels."""
+
+    def __init__(self, n: int, kind: str = "68", noise: float = 0.0, turn: float = 45.0, seed: int = 0, dtype=torch.float32):
+        self.model = MorphableModel(synthetic_basis(), dtype=dtype)
+        self.points = self.model.points(kind)
+        g = torch.Generator().manual_seed(seed)
+
+        def rand(*shape):
+            return torch.randn(*shape, generator=g, dtype=dtype)
+
+        self.coefficients = rand(n, self.points.modes.shape[-1])
+        self.angles = (torch.rand(n, 3, generator=g, dtype=dtype) * 2 - 1) * torch.tensor([25.0, turn, 20.0], dtype=dtype)
+        self.rotation = camera.rotation_from_deg(self.angles)
+        self.translation = torch.cat((rand(n, 2), 90 + 5 * rand(n, 1)), 1)
+        self.focal = torch.full((n,), 4 * SIZE, dtype=dtype)
+        inside = camera.to_camera(self.points.at(self.coefficients), self.rotation, self.translation)
+        self.exact = camera.project(inside, self.focal, SIZE)
+        self.target = self.exact + noise * rand(*self.exact.shape)
+        self.weights = torch.ones(self.target.shape[:2], dtype=dtype)
+
+    def fit(self, **changes):
+        settings = FitSettings(**{"noise_px": 1.0, "tolerance": 1e-6, "max_steps": 40, **changes})
+        return fit_landmarks(self.points, self.target, self.weights, self.focal, SIZE, settings)
+
+    def landmark_error_px(self, fit):
+        inside = camera.to_camera(self.points.at(fit.coefficients), fit.rotation, fit.translation)
+        return (camera.project(inside, self.focal, SIZE) - self.exact).norm(dim=-1)
+
+    def vertex_error(self, fit):
+        """Mean distance after similarity-free Procrustes, in units of the mean face's width."""
+        a, b = (self.model.vertices(c) for c in (fit.coefficients, self.coefficients))
+        a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+        u, _, v = torch.linalg.svd(a.mT @ b)
+        return (a @ (u @ v) - b).norm(dim=-1).mean(1) / 16
+
+
+def test_jacobian_is_the_derivative():
+    truth = Truth(2, dtype=torch.float64)
+    focal = truth.focal
+
+    def moved(step):
+        rotation = camera.rotation_from_axis_angle(step[:, :3]) @ truth.rotation
+        inside = camera.to_camera(truth.points.at(truth.coefficients + step[:, 6:]), rotation, truth.translation + step[:, 3:6])
+        return camera.project(inside, focal, SIZE)
+
+    zero = torch.zeros(2, 6 + truth.coefficients.shape[1], dtype=torch.float64)
+    numeric = torch.autograd.functional.jacobian(moved, zero)
+    value, analytic = jacobian(truth.points, truth.coefficients, truth.rotation, truth.translation, focal, SIZE)
+    torch.testing.assert_close(value, truth.exact)
+    for i in range(2):
+        torch.testing.assert_close(analytic[i], numeric[i, :, :, i])
+
+
+@pytest.mark.parametrize(("kind", "vertex_bound"), [("68", 0.03), ("468", 0.012)])
+def test_recovers_faces_from_noisy_landmarks(kind, vertex_bound):
+    truth = Truth(24, kind, noise=1.0)
+    fit = truth.fit()
+    assert fit.ok.all() and fit.converged.all()
+    assert truth.landmark_error_px(fit).mean() < 1.0
+    assert (camera.deg_from_rotation(fit.rotation) - truth.angles).abs().max() < 4
+    assert truth.vertex_error(fit).mean() < vertex_bound
+    assert float(fit.rmse_px.mean()) == pytest.approx(2**0.5, rel=0.2)
+
+
+@pytest.mark.parametrize("hidden_weight", [0.0, 0.01])
+def test_half_the_points_hidden_and_wrong(hidden_weight):
+    truth = Truth(24, "468", noise=1.0)
+    low = truth.points.mean[:, 1] < truth.points.mean[:, 1].median()
+    truth.target[:, low] += torch.tensor([0.0, -12.0])
+    truth.weights[:, low] = hidden_weight
+    fit = truth.fit()
+    assert fit.ok.all()
+    assert truth.landmark_error_px(fit)[:, ~low].mean() < 1.2
+    assert (camera.deg_from_rotation(fit.rotation) - truth.angles).abs().mean() < 2
+    assert truth.vertex_error(fit).mean() < 0.03
+
+
+def test_exact_landmarks_and_weak_priors_give_the_truth():
+    truth = Truth(8, "468", dtype=torch.float64)
+    fit = truth.fit(noise_px=1e-3, huber=1e9, max_steps=100)
+    assert truth.landmark_error_px(fit).max() < 1e-2
+    torch.testing.assert_close(fit.coefficients, truth.coefficients, atol=2e-2, rtol=0)
+
+
+def test_robust_loss_shrugs_off_outliers():
+    truth = Truth(12, "468", noise=0.5)
+    truth.target[:, ::12] += 60.0
+    assert truth.landmark_error_px(truth.fit(huber=2.0)).mean() < 0.5 * truth.landmark_error_px(truth.fit(huber=1e6)).mean()
+
+
+def test_hidden_expression_stays_at_rest():
+    truth = Truth(12, "468", noise=1.0)
+    strong = fit_landmarks(
+        truth.points, truth.target, truth.weights * 0.01, truth.focal, SIZE, FitSettings(noise_px=3.0, min_points=1.0),
+        torch.full((12,), 20.0),
+    )  # fmt: skip
+    expression = slice(truth.points.identity, None)
+    assert strong.coefficients[:, expression].abs().max() < 0.2
+    assert truth.coefficients[:, expression].abs().max() > 1
+
+
+def test_result_does_not_depend_on_the_batch():
+    truth = Truth(20, "68", noise=1.0)
+    together = truth.fit()
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
+    truth.target, truth.weights = truth.target[order], truth.weights[order]
+    assert torch.equal(truth.fit().coefficients, together.coefficients[order])
+    for i in (0, 7):
+        truth.target, truth.weights, truth.focal = (v[i : i + 1] for v in (truth.target, truth.weights, truth.focal))
+        alone = truth.fit()
+        assert torch.equal(alone.coefficients[0], together.coefficients[order[i]])
+        assert torch.equal(alone.rotation[0], together.rotation[order[i]])
+        truth = Truth(20, "68", noise=1.0)
+        truth.target, truth.weights = truth.target[order], truth.weights[order]
+
+
+def test_moving_the_picture_moves_only_the_pose():
+    truth = Truth(6, "468", turn=20)
+    first = truth.fit()
+    truth.target = truth.target + torch.tensor([6.0, -4.0])
+    second = truth.fit()
+    assert (first.coefficients - second.coefficients).abs().max() < 0.35
+    assert (camera.deg_from_rotation(first.rotation) - camera.deg_from_rotation(second.rotation)).abs().max() < 2
+
+
+def spoil(truth, name):
+    nan, face = float("nan"), 2
+    if name == "all hidden":
+        truth.weights[face] = 0
+    elif name == "four points":
+        truth.weights[face, 4:] = 0
+    elif name == "all nan":
+        truth.target[face] = nan
+    elif name == "weights nan":
+        truth.weights[face] = nan
+    elif name == "one spot":
+        truth.target[face] = 100.0
+    elif name == "infinite":
+        truth.target[face] = float("inf")
+    elif name == "no focal":
+        truth.focal[face] = 0.0
+    return face
+
+
+@pytest.mark.parametrize("name", ["all hidden", "four points", "all nan", "weights nan", "one spot", "infinite", "no focal"])
+def test_bad_faces_are_flagged_and_touch_no_other(name):
+    clean = Truth(5, noise=1.0).fit()
+    truth = Truth(5, noise=1.0)
+    face = spoil(truth, name)
+    fit = truth.fit()
+    assert not fit.ok[face] and fit.reason[face]
+    assert torch.isfinite(fit.coefficients).all() and torch.isfinite(fit.rotation).all() and torch.isfinite(fit.translation).all()
+    others = [i for i in range(5) if i != face]
+    assert fit.ok[others].all()
+    assert torch.equal(fit.coefficients[others], clean.coefficients[others])
+
+
+def test_some_nan_points_are_left_out():
+    truth = Truth(4, "468", noise=1.0)
+    truth.target[0, :100] = float("nan")
+    fit = truth.fit()
+    assert fit.ok.all() and truth.landmark_error_px(fit)[0].mean() < 1.2
+
+
+def test_no_faces():
+    assert Truth(1).fit().ok.shape == (1,)
+    truth = Truth(3)
+    empty = fit_landmarks(truth.points, truth.target[:0], truth.weights[:0], truth.focal[:0], SIZE)
+    assert empty.coefficients.shape == (0, 16) and empty.reason == ()

@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+
+from operators.rasterize import interpolate, select
+from operators.rasterize.numba_backend import SUBPIXEL, NumbaRasterizer
+
+
+def brute_force(vertices: np.ndarray, triangles: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every triangle at every pixel, in float64, no edge rule: which triangle is in front, and its weights."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    best, index, weights = np.full((height, width), np.inf), np.full((height, width), -1), np.zeros((height, width, 3))
+    for t, (a, b, c) in enumerate(vertices[triangles]):
+        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        wb = ((x - a[0]) * (c[1] - a[1]) - (y - a[1]) * (c[0] - a[0])) / area
+        wc = ((b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])) / area
+        w = np.stack((1 - wb - wc, wb, wc), -1) / np.array([a[2], b[2], c[2]])
+        z = 1 / w.sum(-1)
+        front = (w >= 0).all(-1) & (z < best)
+        best[front], index[front], weights[front] = z[front], t, (w * z[..., None])[front]
+    return index, weights
+
+
+def soup(seed: int, count: int = 40, size: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    vertices = np.concatenate((rng.uniform(-5, size + 5, (3 * count, 2)), rng.uniform(5, 9, (3 * count, 1))), 1)
+    vertices[:, :2] = np.round(vertices[:, :2] * SUBPIXEL) / SUBPIXEL
+    return vertices.astype(np.float32), np.arange(3 * count).reshape(-1, 3).astype(np.int32)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_agrees_with_every_triangle_at_every_pixel(seed):
+    vertices, triangles = soup(seed)
+    index, weights = brute_force(vertices.astype(np.float64), triangles, 48, 56)
+    fragments = NumbaRasterizer()(torch.tensor(vertices)[None], torch.tensor(triangles), 48, 56)
+    assert (fragments.pix_to_face[0].numpy() == index).mean() > 0.999
+    same = (fragments.pix_to_face[0].numpy() == index) & (index >= 0)
+    assert same.sum() > 500
+    np.testing.assert_allclose(fragments.barycentric[0].numpy()[same], weights[same], atol=1e-4)
+
+
+def grid(seed: int, n: int = 9, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    """A jittered grid over the whole picture, vertices on sub-pixel positions; some lie exactly on pixel centres."""
+    rng = np.random.default_rng(seed)
+    y, x = np.meshgrid(np.linspace(0, size, n), np.linspace(0, size, n), indexing="ij")
+    inner = np.zeros((n, n), bool)
+    inner[1:-1, 1:-1] = True
+    x, y = x + inner * rng.integers(-2, 3, (n, n)) * 0.5, y + inner * rng.integers(-2, 3, (n, n)) * 0.5
+    cells = np.arange(n * n).reshape(n, n)
+    a, b, c, d = (v.ravel() for v in (cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:]))
+    triangles = np.concatenate((np.stack((a, c, b), 1), np.stack((b, c, d), 1)))
+    return torch.tensor(np.stack((x, y, np.ones_like(x)), -1).reshape(1, -1, 3), dtype=torch.float32), torch.tensor(triangles)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shared_edges_leave_no_gap_and_no_overlap(seed):
+    vertices, triangles = grid(seed)
+    whole = NumbaRasterizer()(vertices, triangles, 32, 32).pix_to_face
+    assert (whole >= 0).all()
+    times = sum((NumbaRasterizer()(vertices, t[None], 32, 32).pix_to_face >= 0).int() for t in triangles)
+    assert (times == 1).all()
+
+
+def test_centre_on_an_edge_belongs_to_the_top_left_triangle():
+    square = torch.tensor([[[0.5, 0.5, 1], [3.5, 0.5, 1], [0.5, 3.5, 1], [3.5, 3.5, 1]]])
+    hit = NumbaRasterizer()(square, torch.tensor([[0, 2, 1], [1, 2, 3]]), 4, 4).pix_to_face[0] >= 0
+    expected = torch.zeros(4, 4, dtype=torch.bool)
+    expected[:3, :3] = True
+    assert torch.equal(hit, expected)
+
+
+def test_equal_depth_goes_to_the_smaller_index_whatever_the_winding():
+    triangle = torch.tensor([[[0, 0, 2.0], [8, 0, 2.0], [0, 8, 2.0]]])
+    for triangles in ([[0, 1, 2], [0, 2, 1]], [[0, 2, 1], [0, 1, 2]]):
+        found = NumbaRasterizer()(triangle, torch.tensor(triangles), 8, 8).pix_to_face
+        assert set(found.unique().tolist()) == {-1, 0}
+
+
+def test_depth_is_perspective_correct():
+    triangle = torch.tensor([[[0, 0, 1.0], [64, 0, 4.0], [0, 64, 1.0]]])
+    fragments = NumbaRasterizer()(triangle, torch.tensor([[0, 1, 2]]), 64, 64)
+    x, y = 31, 4
+    share = (x + 0.5) / 64
+    assert float(fragments.depth[0, y, x]) == pytest.approx(1 / ((1 - share) / 1 + share / 4), rel=1e-4)
+    assert float(fragments.barycentric[0, y, x] @ torch.tensor([1.0, 4.0, 1.0])) == pytest.approx(
+        float(fragments.depth[0, y, x]), rel=1e-5
+    )
+    flat = NumbaRasterizer(perspective=False)(triangle, torch.tensor([[0, 1, 2]]), 64, 64)
+    assert float(flat.depth[0, y, x]) == pytest.approx(1 + 3 * share, rel=1e-4)
+
+
+def test_culling_keeps_what_turns_counter_clockwise_for_the_viewer():
+    vertices = torch.tensor([[[0, 0, 1.0], [8, 0, 1.0], [0, 8, 1.0]]])
+    cull = NumbaRasterizer(cull_backfaces=True)
+    assert (cull(vertices, torch.tensor([[0, 2, 1]]), 8, 8).pix_to_face >= 0).any()
+    assert not (cull(vertices, torch.tensor([[0, 1, 2]]), 8, 8).pix_to_face >= 0).any()
+
+
+@pytest.mark.parametrize(
+    "bad", [[2.0, 2.0, -1.0], [2.0, 2.0, 0.0], [float("nan"), 2, 1], [2, float("inf"), 1], [2, 2, float("nan")]]
+)
+def test_vertices_behind_the_camera_or_not_finite_drop_their_triangle_only(bad):
+    vertices = torch.tensor([[[0, 0, 1.0], [8, 0, 1.0], [0, 8, 1.0], bad]])
+    found = NumbaRasterizer()(vertices, torch.tensor([[0, 1, 3], [0, 1, 2]]), 8, 8)
+    assert set(found.pix_to_face.unique().tolist()) == {-1, 1}
+    assert torch.isfinite(found.barycentric).all()
+
+
+def test_a_mesh_does_not_depend_on_its_batch():
+    vertices, triangles = soup(3)
+    batch = torch.stack([torch.tensor(vertices) + k for k in range(3)])
+    together = NumbaRasterizer()(batch, torch.tensor(triangles), 40, 40)
+    alone = NumbaRasterizer()(batch[1:2], torch.tensor(triangles), 40, 40)
+    assert torch.equal(together.pix_to_face[1], alone.pix_to_face[0])
+    assert torch.equal(together.barycentric[1], alone.barycentric[0])
+
+
+def test_interpolate_reproduces_linear_functions_and_passes_gradients():
+    vertices, triangles = grid(0)
+    fragments = NumbaRasterizer()(vertices, triangles, 32, 32)
+    attributes = vertices[..., :2].double().requires_grad_()
+    image = interpolate(attributes, fragments, triangles)
+    y, x = torch.meshgrid(torch.arange(32) + 0.5, torch.arange(32) + 0.5, indexing="ij")
+    torch.testing.assert_close(image[0].detach(), torch.stack((x, y), -1).double(), atol=1e-3, rtol=0)
+    image.sum().backward()
+    assert float(attributes.grad.sum()) == pytest.approx(2 * 32 * 32, rel=1e-5)
+
+
+def test_empty_batch_and_wrong_shapes():
+    _, triangles = grid(0)
+    assert NumbaRasterizer()(torch.zeros(0, 81, 3), triangles, 4, 4).pix_to_face.shape == (0, 4, 4)
+    with pytest.raises(ValueError, match="at least one pixel"):
+        NumbaRasterizer()(torch.zeros(1, 81, 3), triangles, 0, 4)
+
+
+def test_select_names_its_choices():
+    assert isinstance(select("auto"), NumbaRasterizer)
+    with pytest.raises(ValueError, match="auto, numba, pytorch3d"):
+        select("opengl")
