@@ -25,7 +25,7 @@ class PriorConfig(InpaintConfig):
     reach: float = option(0.03, "how far the last step at the hole's border is felt inside, share of the crop's side")
     outlier: float = option(2.5, "skin pixels whose colour is this many spreads off do not pull (mask rim, hair, collar)")
     silhouette_px: float = option(1.0, "softness of the face's silhouette inside the hole, crop pixels")
-    neck: float = option(0.72, "shade of the neck under the chin, share of the visible skin's colour")
+    neck: float = option(0.72, "darkest that the neck under the chin becomes, share of the visible skin's colour")
     grain: float = option(0.7, "share of the photo's fine grain that is put into the filled skin; 0 = none")
     grain_bands: int = option(2, "octaves of grain and sharpness that are matched, finest first")
     cycles: int = option(6, "multigrid cycles of each membrane")
@@ -72,9 +72,9 @@ class PriorInpainter(InpaintOperator):
         face = face + membrane(source, held + 1.0 / (config.reach * side) ** 2 * face_hole[:, None], face_hole, config.cycles)
 
         alpha = blur(covered[:, None].to(image.dtype), config.silhouette_px)
-        neck = config.neck * quantile(image, skin, 0.5)
+        around = known & ~skin & (alpha[:, 0] < 0.5)
         beside = fill_beside(
-            image, known & ~skin & (alpha[:, 0] < 0.5), covered, hole & (alpha[:, 0] < 0.999), neck, config.cycles
+            image, around, covered, hole & (alpha[:, 0] < 0.999), quantile(image, skin, 0.5), config.neck, config.cycles
         )
         result = alpha * face + (1 - alpha) * beside + self._grain(given, missing)
         return torch.where(hole[:, None], result.clamp(0, 1), image)
@@ -173,7 +173,8 @@ def temper(
     skin = skin & (bright > 0.4 * quantile(bright[:, None], skin, 0.95)[..., None])  # not hair, brows, pupils
     low, middle, high = (quantile(image, skin, q)[..., None, None] for q in (0.25, 0.6, 0.95))
     reach = (1.5 * torch.maximum(high - middle, middle - low)).clamp_min(0.1)
-    return face + middle + reach * torch.tanh((broad - middle) / reach) - broad
+    change = middle + reach * torch.tanh((broad - middle) / reach) - broad
+    return face + 0.15 * torch.tanh(change / 0.15)
 
 
 def fill_beside(
@@ -181,13 +182,14 @@ def fill_beside(
     known: Bool[Tensor, "faces h w"],
     covered: Bool[Tensor, "faces h w"],
     domain: Bool[Tensor, "faces h w"],
-    neck: Float[Tensor, "faces 3"],
+    skin_colour: Float[Tensor, "faces 3"],
+    neck: float,
     cycles: int,
 ) -> Float[Tensor, "faces 3 h w"]:
     """The surroundings continued into the part of the hole beside the face; strong edges of the photo pull little.
 
-    Nearest known pixels count most (inverse distance weighting on octaves of Gaussians), then a membrane takes away what
-    is left at the border. Along the underside of the face the colour `neck` counts as known.
+    The nearest known pixels are continued, then a membrane takes away what is left at the border. Along the underside of
+    the face the neck counts as known: what lies below, kept between the skin's colour and its share `neck`.
     """
     weight = known[:, None].to(image.dtype)
     change = (image - blur_within(image, weight, 2.0)).abs().sum(1, keepdim=True)
@@ -196,16 +198,21 @@ def fill_beside(
     down, right = below[..., :-2, 1:-1] - below[..., 2:, 1:-1], below[..., 1:-1, :-2] - below[..., 1:-1, 2:]
     facing = (down / (down**2 + right**2).sqrt().clamp_min(1e-6) - 0.75).clamp(0, 0.2) / 0.2
     rim = (covered & ~erode(covered, 2))[:, None] * dilate(domain, 2)[:, None] * facing
-    picture = torch.where(rim > 0, neck[..., None, None], image)
+    beneath = nearest(image, weight).minimum(skin_colour[..., None, None]).maximum(neck * skin_colour[..., None, None])
+    picture = torch.where(rim > 0, beneath, image)
     weight = torch.where(rim > 0, rim, weight)
-
-    total, share, sigma = torch.cat([picture * weight, weight], 1), 1.0, 1.5
-    summed = torch.zeros_like(total)
-    while sigma < max(image.shape[-2:]):
-        summed, share, sigma = summed + share * blur(total, sigma), share * 0.02, 2 * sigma
-    near = summed[:, :-1] / summed[:, -1:].clamp_min(1e-20)
+    near = nearest(picture, weight)
     source, held = hold(picture - near, weight[:, 0], domain)
     return near + membrane(source, held + 1e-3 * domain[:, None], domain, cycles)
+
+
+def nearest(picture: Float[Tensor, "faces 3 h w"], weight: Float[Tensor, "faces 1 h w"]) -> Float[Tensor, "faces 3 h w"]:
+    """The weighted pixels continued everywhere, the nearest counting most: normalised convolution over octaves of Gaussians."""
+    total, share, sigma = torch.cat([picture * weight, weight], 1), 1.0, 1.5
+    summed = torch.zeros_like(total)
+    while sigma < max(picture.shape[-2:]):
+        summed, share, sigma = summed + share * blur(total, sigma), share * 0.02, 2 * sigma
+    return summed[:, :-1] / summed[:, -1:].clamp_min(1e-20)
 
 
 def erode(mask: Bool[Tensor, "faces h w"], steps: int) -> Bool[Tensor, "faces h w"]:
