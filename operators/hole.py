@@ -54,7 +54,7 @@ class HolePlanner:
         landmarks = landmarks_in_crop(batch, faces)
         unit = np.linalg.norm(eye_line_and_scale(landmarks)[1], axis=1)
         face = batch.faces["render_mask"][faces] if "render_mask" in batch.faces else np.zeros(occluder.shape, bool)
-        missing = ~face.any((1, 2))
+        missing = np.logical_not(face.any(axis=(1, 2)))
         face = np.where(missing[:, None, None], hulls(landmarks[:, OVAL], size), face)
         coverage = (occluder & face).sum((1, 2)) / np.maximum(face.sum((1, 2)), 1)
         eyes = polygons(landmarks[:, LEFT_EYE], size) | polygons(landmarks[:, RIGHT_EYE], size)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 Masks = Bool[np.ndarray, "faces h w"]
-Radius = float | Num[np.ndarray, " faces"]
+Radius = float | int | np.number | Num[np.ndarray, " faces"]
 
 
 def _distance(mask: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Find faces, place dense landmarks, align and crop, paste back."""
+"""Faces of a photo: find them, place dense landmarks, cut out upright crops."""

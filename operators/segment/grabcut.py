@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from scipy import ndimage
 
 from operators import masks
 from operators.batch import Batch
@@ -20,6 +21,7 @@ from operators.types import OperatorConfig, OperatorInfo, option
 
 # Under a mask the face mesh puts the chin too high by about this share of the distance from the eyes' middle to it.
 _CHIN_STRETCH = 0.12
+_BIN_BLUR = np.einsum("i,j,k->ijk", *[np.array([0.25, 0.5, 0.25])] * 3)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class GrabcutSegmenter:
         evidence = occluder_evidence(crops, landmarks)
         occluders, stability = np.zeros(crops.shape[:3], bool), np.full(len(crops), np.nan, np.float32)
         prompts, opposite = occluder_prompts(landmarks, size), face_prompts(landmarks, size)
-        for i in np.flatnonzero(~skip & (evidence + EVIDENCE_AT_MOST > config.evidence_threshold)):
+        for i in np.flatnonzero(~skip & (evidence + EVIDENCE_AT_MOST > config.evidence_threshold)).tolist():
             occluders[i], stability[i] = scenes.occluder(i, prompts, opposite, config.iterations)
         covered = is_covered(evidence, crops, landmarks, occluders, config.evidence_threshold)
         return occluders & covered[:, None, None], np.where(covered, stability, np.nan)
@@ -117,7 +119,7 @@ class Scenes:
 
     def occluder(self, i: int, prompts: Prompts, opposite: Prompts, iterations: int) -> tuple[np.ndarray, float]:
         """One face's occluder (h, w) in crop pixels and its stability."""
-        points, unit, size, unlike_skin = self.landmarks[i], self.unit[i], self.size, self.unlike_skin[i]
+        points, unit, size, unlike_skin = self.landmarks[i], float(self.unit[i]), self.size, self.unlike_skin[i]
         eyes, down = (value[0] for value in eye_line_and_scale(points[None]))
         outline = points[list(LOWER_FACE)]
         outline = outline + _CHIN_STRETCH * np.clip((outline - eyes) @ down / down.dot(down), 0, 1)[:, None] ** 2 * down
@@ -168,7 +170,7 @@ class Scenes:
             return np.zeros(sure.shape, bool)
         cv2.setRNGSeed(0)
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(self.images[i], trimap, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(self.images[i], trimap, (0, 0, 1, 1), *models, iterations, cv2.GC_INIT_WITH_MASK)
         return (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
 
     @staticmethod
@@ -177,7 +179,7 @@ class Scenes:
         broad = masks.components_touching(masks.opening(mask[None], 0.09 * unit), core[None], most=True)
         corners = masks.dilate(broad, 0.06 * unit) & masks.opening(mask[None], 0.02 * unit)
         solid = masks.fill_holes(masks.closing(corners | broad, 0.08 * unit))[0]
-        return cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 0.025 * float(unit)) > 0.5
+        return cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 0.025 * unit) > 0.5
 
     def _enlarge(self, mask: np.ndarray) -> np.ndarray:
         return cv2.resize(mask.astype(np.float32), (self.full, self.full), interpolation=cv2.INTER_LINEAR) > 0.5
@@ -192,8 +194,6 @@ def _likelihood_ratio(
     logs = []
     for region in (inside, outside):
         counts = np.bincount(index[region], minlength=16**3).reshape(16, 16, 16).astype(np.float64)
-        for axis in range(3):
-            padded = np.pad(counts, [(int(a == axis),) * 2 for a in range(3)])
-            counts = sum(weight * np.take(padded, np.arange(16) + k, axis) for k, weight in enumerate((0.25, 0.5, 0.25)))
+        counts = ndimage.convolve(counts, _BIN_BLUR, mode="constant")
         logs.append(np.log((counts.reshape(-1) + 1e-3) / (counts.sum() + 1e-3 * 16**3)))
     return cv2.GaussianBlur((logs[0] - logs[1])[index], (0, 0), 1.5)

@@ -19,33 +19,33 @@ REGIONS = (
 
 # Logistic regression, rows = nose, cheeks, upper lip, mouth, chin; columns = log intensity, red - green, yellow - blue.
 # Fitted on open unmasked portraits: as they are, and with masks painted on their landmark colours, both under random
-# exposure, white balance, side light and saturation.
+# exposure, white balance, skin tone, side light and saturation.
 _SIGNED = np.array(
     (
-        (-3.55, -2.49, -0.34),
-        (-0.27, -1.69, -4.80),
-        (1.12, 1.42, 1.24),
-        (0.46, -5.13, 0.54),
-        (0.77, -0.24, -1.47),
+        (-3.54, -3.25, -0.73),
+        (-0.26, -1.53, -4.70),
+        (0.93, 0.94, 1.48),
+        (0.53, -5.22, 0.76),
+        (1.09, -0.04, -1.22),
     )
 )
 _ABSOLUTE = np.array(
     (
-        (1.12, 0.16, -0.21),
-        (1.66, 2.17, 2.86),
-        (-0.15, 1.16, 0.23),
-        (2.63, 0.18, 2.09),
-        (-0.17, 3.28, 3.03),
+        (0.87, 0.58, -0.28),
+        (1.49, 1.96, 2.44),
+        (0.14, 0.77, 0.48),
+        (2.18, 1.41, 1.95),
+        (0.23, 3.94, 3.23),
     )
 )
-_BIAS = -2.46
+_BIAS = -2.68
 _LOG_FLOOR = 12.0
 
 # Evidence that a segmented occluder adds: per unit of its contrast to the skin above an even one, up to a most.
 _CONTRAST_GAIN, _CONTRAST_EVEN, _CONTRAST_MOST = 3.0, 1.1, 2.0
 _CONTRAST_SIZE = 144
 
-EVIDENCE_THRESHOLD = 0.3
+EVIDENCE_THRESHOLD = 0.7
 EVIDENCE_AT_MOST = _CONTRAST_GAIN * (_CONTRAST_MOST - _CONTRAST_EVEN)
 """What the contrast of a segmented occluder can add: below the threshold by more than this, segmenting is needless."""
 
