@@ -8,7 +8,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +19,7 @@ from jobs.tar import BrokenTarError, TarMember, read_tar
 from operators.types import FAILED, REJECTED
 
 _JSON_BYTES = 8 * 1024 * 1024
-_BROKEN = "shard~broken"
+_BROKEN = "broken-shard"
 _IMAGE_NAMES = ("image_bytes", "image", "img", "jpg", "jpeg", "png", "webp", "bytes", "content", "data")
 _KEY_NAMES = ("key", "__key__", "image_id", "id", "name", "file_name", "filename", "path")
 _MASK_NAMES = ("mask.png", "mask", "given_mask_bytes")
@@ -49,11 +49,12 @@ def read_tar_samples(storage: Storage, shard: Shard, config: SourceConfig, notes
     roles: set[str] = set()
     try:
         with storage.open(key) as raw:
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if key.lower().endswith("gz") else raw
+            stream = gzip.GzipFile(fileobj=raw) if key.lower().endswith("gz") else raw
             for member in read_tar(stream):
                 role, base = _role(member)
                 if role is None or (member.kind != "file" and role != "image"):
-                    notes[_left_out(member)] += 1
+                    if member.kind != "folder":
+                        notes[_left_out(member)] += 1
                     continue
                 if sample is not None and (sample.name != base or role in roles):
                     yield _complete(sample, roles)

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import boto3.session
 import botocore.exceptions as aws
@@ -102,8 +102,8 @@ class S3Storage(Storage):
         with self._raw(key) as reader:
             return reader.read_all(limit)
 
-    def open(self, key: str) -> BinaryIO:
-        return cast(BinaryIO, io.BufferedReader(self._raw(key), _BUFFER_BYTES))
+    def open(self, key: str) -> io.BufferedIOBase:
+        return io.BufferedReader(self._raw(key), _BUFFER_BYTES)
 
     def _raw(self, key: str) -> _S3Reader:
         return _S3Reader(self, key, self._config.attempts)

@@ -169,7 +169,7 @@ def read_units(shard: Shard, storage: StorageConfig = DEFAULT_STORAGE, config: S
             row, part, size, samples = row + len(samples), part + 1, 0, []
         samples.append(sample)
         size += len(sample.image)
-    counted = tuple(f"{count} {what}" for what, count in sorted(notes.items()))
+    counted = tuple(f"{what}: {count}" for what, count in sorted(notes.items()))
     yield Unit(shard.name, part, True, _batch(shard, samples, names, row), counted)
 
 

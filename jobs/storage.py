@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from operators.types import OperatorConfig, option
@@ -76,7 +76,7 @@ class Storage(ABC):
         """The whole object, or its first `limit` bytes. Errors: `ObjectError`, `StorageError`."""
 
     @abstractmethod
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str) -> BufferedIOBase:
         """A seekable reader that streams. Errors: as for `read`, some of them at the first read."""
 
     @abstractmethod
@@ -164,7 +164,7 @@ class LocalStorage(Storage):
             except OSError as error:
                 raise self._explain(key, error) from None
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str) -> BufferedIOBase:
         path = self._path(key)
         try:
             if path.exists() and not path.is_file():  # opening a pipe would wait for ever

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedIOBase
 
 _BLOCK = 512
 _NAME_LIMIT = 1024 * 1024
@@ -36,7 +36,7 @@ class TarMember:
 
 
 class _Reader:
-    def __init__(self, stream: BinaryIO):
+    def __init__(self, stream: BufferedIOBase):
         self.stream, self.at, self.left = stream, 0, 0
 
     def exactly(self, count: int, what: str) -> bytes:
@@ -69,7 +69,7 @@ class _Reader:
             self.left -= len(self.exactly(min(self.left, 1 << 20), "a member"))
 
 
-def read_tar(stream: BinaryIO) -> Iterator[TarMember]:
+def read_tar(stream: BufferedIOBase) -> Iterator[TarMember]:
     """Members in order. Errors: `BrokenTarError` for a damaged or truncated archive, after all members before it."""
     reader = _Reader(stream)
     long_name, long_size = None, None
