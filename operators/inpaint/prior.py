@@ -1,0 +1,218 @@
+"""The rendered completed face, colour-matched to the photo and blended in the gradient domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from operators.blend import hold, membrane
+from operators.grain import bands, blur, blur_within, noise, quantile, spread
+from operators.inpaint.base import READS, FillInput, InpaintConfig, InpaintOperator
+from operators.types import OperatorInfo, option
+
+
+@dataclass(frozen=True)
+class PriorConfig(InpaintConfig):
+    """Lengths are shares of the crop's side, so that they mean the same at every crop size."""
+
+    kind: Literal["prior"] = "prior"
+    smooth: float = option(0.05, "how smooth the colour correction is, share of the crop's side")
+    reach: float = option(0.03, "how far the last step at the hole's border is felt inside, share of the crop's side")
+    outlier: float = option(2.5, "skin pixels whose colour is this many spreads off do not pull (mask rim, hair, collar)")
+    silhouette_px: float = option(1.0, "softness of the face's silhouette inside the hole, crop pixels")
+    neck: float = option(0.72, "shade of the neck under the chin, share of the visible skin's colour")
+    grain: float = option(0.7, "share of the photo's fine grain that is put into the filled skin; 0 = none")
+    grain_bands: int = option(2, "octaves of grain and sharpness that are matched, finest first")
+    cycles: int = option(6, "multigrid cycles of each membrane")
+
+
+class PriorInpainter(InpaintOperator):
+    """Fills the hole with `prior` where the face is, and with the surroundings where the hole lies beside the face.
+
+    At the hole's border the fill is held only to pixels that can be trusted: visible skin of a plausible colour for the
+    face, background for the rest. Leftovers of the occluder, hair and collars do not pull (see `operators.blend`).
+    """
+
+    info: ClassVar[OperatorInfo] = OperatorInfo("inpaint_prior", "1", READS, ("inpainted",))
+    config: PriorConfig
+
+    def __init__(self, config: PriorConfig = PriorConfig(), assets: object | None = None, device: str = "cpu"):
+        super().__init__(config, assets, device)
+
+    def fill(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:
+        if given.prior is None or given.prior_mask is None:
+            raise ValueError(
+                "kind prior needs the columns render and render_mask: put the face renderer before it, or use kind telea"
+            )
+        config, side = self.config, max(given.image.shape[-2:])
+        image, hole = given.image, given.hole
+        known = ~hole if given.valid is None else ~hole & given.valid
+        covered = erode(given.prior_mask, 1)
+        skin = known & covered
+        if given.visible_face is not None:
+            seen = skin & given.visible_face
+            enough = seen.flatten(1).sum(1) >= 0.002 * side * side
+            skin = torch.where(enough[:, None, None], seen, skin)
+        prior = torch.where(covered[:, None], given.prior, blur_within(given.prior, covered[:, None].float(), 0.01 * side + 1))
+
+        matched = match_colours(prior, image, skin, hole)
+        offset = torch.where(skin[:, None], image - matched, 0.0)
+        trust = skin_trust(offset, skin, config.smooth * side, config.outlier)
+        face_hole = hole & dilate(covered, round(2 + 2 * config.silhouette_px))
+        face = matched + self._correction(offset, trust, skin | face_hole, face_hole)
+        face = temper(face, image, trust > 0.5, face_hole | skin)
+        face, missing = self._match_detail(face, image, trust > 0.5, face_hole | skin)
+        # the last step between fill and photo, felt only near the border
+        source, held = hold(image - face, trust, face_hole)
+        face = face + membrane(source, held + 1.0 / (config.reach * side) ** 2 * face_hole[:, None], face_hole, config.cycles)
+
+        alpha = blur(covered[:, None].to(image.dtype), config.silhouette_px)
+        neck = config.neck * quantile(image, skin, 0.5)
+        beside = fill_beside(
+            image, known & ~skin & (alpha[:, 0] < 0.5), covered, hole & (alpha[:, 0] < 0.999), neck, config.cycles
+        )
+        result = alpha * face + (1 - alpha) * beside + self._grain(given, missing)
+        return torch.where(hole[:, None], result.clamp(0, 1), image)
+
+    def _correction(self, offset: Tensor, trust: Tensor, domain: Tensor, face_hole: Tensor) -> Tensor:
+        """The smooth colour correction, from trusted skin into the hole; solved at half size, as it is smooth."""
+        side, size = max(offset.shape[-2:]), offset.shape[-2:]
+        weight = trust[:, None] / (self.config.smooth * side) ** 2
+        towards_none = 1.0 / side**2 * face_hole[:, None]
+        source, weight, inside = weight * offset, weight + towards_none, domain[:, None].to(offset.dtype)
+        pad = (0, size[1] % 2, 0, size[0] % 2)
+        source, weight = (4 * functional.avg_pool2d(functional.pad(x, pad), 2) for x in (source, weight))
+        inside = functional.max_pool2d(functional.pad(inside, pad), 2)
+        field = membrane(source, weight, inside[:, 0] > 0, self.config.cycles)
+        both = functional.interpolate(torch.cat([field, inside], 1), scale_factor=2, mode="bilinear", align_corners=False)
+        return (both[:, :-1] / both[:, -1:].clamp_min(1e-3))[..., : size[0], : size[1]]
+
+    def _match_detail(self, face: Tensor, image: Tensor, skin: Tensor, within: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Blur the render where its bands hold more than the photo's skin does; spreads that it lacks, per band."""
+        count = self.config.grain_bands
+        split, photo = bands(face, within, count), bands(image, skin, count)
+        result, missing = split[-1], []
+        for ours, theirs in zip(split[:-1], photo[:-1], strict=True):
+            have, want = spread(ours, skin), spread(theirs, skin)
+            gain = torch.where((have > 0) & (want > 0), want / have.clamp_min(1e-6), 1.0).clamp(0.25, 1.0)
+            result = result + gain[..., None, None] * ours
+            missing.append((want**2 - (gain * have) ** 2).clamp_min(0).sqrt())
+        return result, missing
+
+    def _grain(self, given: FillInput, missing: list[Tensor]) -> Tensor:
+        """Noise with the spreads that the photo's skin has in each band and the fill has not, mostly grey."""
+        result = torch.zeros_like(given.image)
+        if self.config.grain <= 0:
+            return result
+        size = given.image.shape[-2:]
+        own, shared = (noise(given.seeds ^ salt, channels, *size, len(missing)) for salt, channels in ((0, 3), (0x5EED, 1)))
+        for i, lacking in enumerate(missing):
+            random = (0.9 * shared[i] + 0.436 * own[i]).to(result.device)
+            result = result + self.config.grain * lacking.clamp_max(0.02)[..., None, None] * random
+        return result
+
+
+def match_colours(
+    prior: Float[Tensor, "faces 3 h w"],
+    image: Float[Tensor, "faces 3 h w"],
+    skin: Bool[Tensor, "faces h w"],
+    hole: Bool[Tensor, "faces h w"],
+) -> Float[Tensor, "faces 3 h w"]:
+    """`gain * prior + offset` per face and channel, fitted robustly to the visible skin, nearest the hole most.
+
+    Huber weights, six rounds of weighted least squares; gain is drawn to 1 and kept in [0.6, 1.6]. No skin: the prior.
+    """
+    near = blur(hole[:, None].to(image.dtype), 0.08 * max(image.shape[-2:]))
+    base = (skin[:, None] * (0.15 + near))[..., ::2, ::2].to(torch.float64).expand(-1, 3, -1, -1)
+    x, y = prior[..., ::2, ::2].to(torch.float64), image[..., ::2, ::2].to(torch.float64)
+    weight, gain, shift = base, torch.ones_like(x[..., :1, :1]), torch.zeros_like(x[..., :1, :1])
+    for _ in range(6):
+        total = weight.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-9)
+        mean_x, mean_y = (weight * x).sum((-2, -1), True) / total, (weight * y).sum((-2, -1), True) / total
+        var = (weight * (x - mean_x) ** 2).sum((-2, -1), True) / total
+        covariance = (weight * (x - mean_x) * (y - mean_y)).sum((-2, -1), True) / total
+        gain = ((covariance + 0.003) / (var + 0.003)).clamp(0.6, 1.6)
+        shift = mean_y - gain * mean_x
+        misfit = (y - gain * x - shift).abs()
+        scale = ((base * misfit).sum((-2, -1), True) / base.sum((-2, -1), True).clamp_min(1e-9)).clamp_min(0.01)
+        weight = base * (scale / misfit.clamp_min(1e-6)).clamp_max(1.0)
+    some = skin.flatten(1).any(1)[:, None, None, None]
+    return torch.where(some, gain.to(prior.dtype) * prior + shift.to(prior.dtype), prior)
+
+
+def skin_trust(
+    offset: Float[Tensor, "faces 3 h w"], skin: Bool[Tensor, "faces h w"], sigma_px: float, outlier: float
+) -> Float[Tensor, "faces h w"]:
+    """In [0, 1]: how well a skin pixel's offset from the prior agrees with the offsets around it."""
+    trust = skin[:, None].to(offset.dtype)
+    for _ in range(3):
+        misfit = (offset - blur_within(offset, trust, sigma_px)).square().sum(1, keepdim=True).sqrt()
+        typical = misfit.masked_fill(~skin[:, None], float("nan")).flatten(1).nanmedian(dim=1).values.nan_to_num(1.0)
+        scaled = misfit / (outlier * typical.clamp_min(0.01))[:, None, None, None]
+        trust = skin[:, None] * torch.exp(-(scaled**4))
+    return trust[:, 0]
+
+
+def temper(
+    face: Float[Tensor, "faces 3 h w"],
+    image: Float[Tensor, "faces 3 h w"],
+    skin: Bool[Tensor, "faces h w"],
+    within: Bool[Tensor, "faces h w"],
+) -> Float[Tensor, "faces 3 h w"]:
+    """Draw the broad tones of the fill softly into the range that the photo's skin has; detail stays.
+
+    A light fitted to the upper face alone can run away on the lower one.
+    """
+    broad = blur_within(face, within[:, None].to(face.dtype), 0.04 * max(face.shape[-2:]))
+    bright = image.mean(1)
+    skin = skin & (bright > 0.4 * quantile(bright[:, None], skin, 0.95)[..., None])  # not hair, brows, pupils
+    low, middle, high = (quantile(image, skin, q)[..., None, None] for q in (0.25, 0.6, 0.95))
+    reach = (1.5 * torch.maximum(high - middle, middle - low)).clamp_min(0.1)
+    return face + middle + reach * torch.tanh((broad - middle) / reach) - broad
+
+
+def fill_beside(
+    image: Float[Tensor, "faces 3 h w"],
+    known: Bool[Tensor, "faces h w"],
+    covered: Bool[Tensor, "faces h w"],
+    domain: Bool[Tensor, "faces h w"],
+    neck: Float[Tensor, "faces 3"],
+    cycles: int,
+) -> Float[Tensor, "faces 3 h w"]:
+    """The surroundings continued into the part of the hole beside the face; strong edges of the photo pull little.
+
+    Nearest known pixels count most (inverse distance weighting on octaves of Gaussians), then a membrane takes away what
+    is left at the border. Along the underside of the face the colour `neck` counts as known.
+    """
+    weight = known[:, None].to(image.dtype)
+    change = (image - blur_within(image, weight, 2.0)).abs().sum(1, keepdim=True)
+    weight = weight / (1.0 + (change / 0.1) ** 2)
+    below = functional.pad(blur(covered[:, None].to(image.dtype), 0.02 * max(image.shape[-2:])), (1, 1, 1, 1), mode="replicate")
+    down, right = below[..., :-2, 1:-1] - below[..., 2:, 1:-1], below[..., 1:-1, :-2] - below[..., 1:-1, 2:]
+    facing = (down / (down**2 + right**2).sqrt().clamp_min(1e-6) - 0.75).clamp(0, 0.2) / 0.2
+    rim = (covered & ~erode(covered, 2))[:, None] * dilate(domain, 2)[:, None] * facing
+    picture = torch.where(rim > 0, neck[..., None, None], image)
+    weight = torch.where(rim > 0, rim, weight)
+
+    total, share, sigma = torch.cat([picture * weight, weight], 1), 1.0, 1.5
+    summed = torch.zeros_like(total)
+    while sigma < max(image.shape[-2:]):
+        summed, share, sigma = summed + share * blur(total, sigma), share * 0.02, 2 * sigma
+    near = summed[:, :-1] / summed[:, -1:].clamp_min(1e-20)
+    source, held = hold(picture - near, weight[:, 0], domain)
+    return near + membrane(source, held + 1e-3 * domain[:, None], domain, cycles)
+
+
+def erode(mask: Bool[Tensor, "faces h w"], steps: int) -> Bool[Tensor, "faces h w"]:
+    """Remove `steps` pixels (square neighbourhood) from a mask's border; the picture's border does not count as one."""
+    return ~dilate(~mask, steps)
+
+
+def dilate(mask: Bool[Tensor, "faces h w"], steps: int) -> Bool[Tensor, "faces h w"]:
+    """Add `steps` pixels (square neighbourhood) to a mask."""
+    return functional.max_pool2d(mask[:, None].float(), 2 * steps + 1, 1, steps)[:, 0] > 0

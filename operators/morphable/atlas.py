@@ -1,0 +1,92 @@
+"""The UV texture of a mesh: which point of the surface each texel shows, and where albedo lives at any surface point."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from operators.morphable.basis import FaceBasis
+from operators.rasterize.numba_backend import NumbaRasterizer
+
+
+class AlbedoModel:
+    """Albedo of a basis at surface points, whether it lives on vertices or on texels."""
+
+    def __init__(self, basis: FaceBasis, device: str = "cpu"):
+        self.texture_px = basis.texture_px
+        self.count = len(basis.albedo)
+        stacked = np.concatenate((basis.albedo_mean[None], basis.albedo)).transpose(1, 2, 0)
+        self.values = torch.as_tensor(np.ascontiguousarray(stacked, dtype=np.float32), device=device)
+        self.triangles = torch.as_tensor(basis.triangles.astype(np.int64), device=device)
+        self.uv = torch.as_tensor(basis.uv[basis.uv_triangles].astype(np.float32), device=device)
+
+    def taps(
+        self, triangle: Int[Tensor, " n"], barycentric: Float[Tensor, "n 3"]
+    ) -> tuple[Int[Tensor, "n taps"], Float[Tensor, "n taps"]]:
+        """Texels and weights whose sum is the albedo: three vertices, or four texels (bilinear)."""
+        if not self.texture_px:
+            return self.triangles[triangle], barycentric
+        uv = (self.uv[triangle] * barycentric[..., None]).sum(1) * self.texture_px - 0.5
+        low = uv.floor()
+        part = uv - low
+        last = self.texture_px - 1
+        x0, y0 = (low[:, k].long().clamp(0, last) for k in (0, 1))
+        x1, y1 = (low[:, k].long().add(1).clamp(0, last) for k in (0, 1))
+        wx, wy = part.unbind(1)
+        index = torch.stack((y0, y0, y1, y1), 1) * self.texture_px + torch.stack((x0, x1, x0, x1), 1)
+        return index, torch.stack(((1 - wy) * (1 - wx), (1 - wy) * wx, wy * (1 - wx), wy * wx), 1)
+
+    def at(self, triangle: Int[Tensor, " n"], barycentric: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 modes_and_mean"]:
+        """Mean (first) and modes of the albedo at surface points."""
+        index, weights = self.taps(triangle, barycentric)
+        return sum(self.values[index[:, k]] * weights[:, k, None, None] for k in range(index.shape[1]))  # type: ignore[return-value]
+
+
+class TextureAtlas:
+    """A square texture of `px` pixels over the UV layout of a basis.
+
+    `triangle`, `barycentric`: surface point of every texel in row order; texels that no triangle covers repeat the nearest
+    covered one, so that filtering never bleeds. `mirror`: the texel of the reflected point.
+    """
+
+    triangle: Int[Tensor, " texels"]
+    barycentric: Float[Tensor, "texels 3"]
+    corners: Int[Tensor, "texels 3"]
+    covered: Bool[Tensor, " texels"]
+    mirror: Int[Tensor, " texels"]
+
+    def __init__(self, basis: FaceBasis, albedo: AlbedoModel, px: int, device: str = "cpu"):
+        self.px = px
+        flat = np.concatenate((basis.uv * px, np.ones((len(basis.uv), 1))), 1)
+        fragments = NumbaRasterizer(perspective=False)(
+            torch.as_tensor(flat[None], dtype=torch.float32), torch.as_tensor(basis.uv_triangles), px, px
+        )
+        triangle = fragments.pix_to_face[0].numpy()
+        covered = triangle >= 0
+        rows, columns = ndimage.distance_transform_edt(~covered, return_distances=False, return_indices=True)
+        source = (rows * px + columns).ravel()
+        triangle = triangle.ravel()[source].astype(np.int64)
+        weights = fragments.barycentric[0].reshape(-1, 3).numpy()[source]
+        corners = basis.triangles[triangle].astype(np.int64)
+        place = (basis.mean[corners] * weights[..., None]).sum(1)
+        inside = np.flatnonzero(covered.ravel())
+        nearest = cKDTree(place[inside]).query(place[inside] * [-1, 1, 1])[1]
+        mirror = np.arange(px * px)
+        mirror[inside] = inside[nearest]
+
+        def put(array: np.ndarray) -> Tensor:
+            return torch.as_tensor(np.ascontiguousarray(array), device=device)
+
+        self.triangle, self.barycentric, self.corners = put(triangle), put(weights), put(corners)
+        self.covered, self.mirror, self.source = put(covered.ravel()), put(mirror), put(source)
+        index, tap_weights = albedo.taps(self.triangle, self.barycentric)
+        values = sum(albedo.values[index[:, k]] * tap_weights[:, k, None, None] for k in range(index.shape[1]))
+        self.albedo = values.flatten(0, 1).contiguous()  # type: ignore[union-attr]
+
+    def interpolate(self, values: Float[Tensor, "faces vertices channels"]) -> Float[Tensor, "faces texels channels"]:
+        """Vertex values at the texels."""
+        return sum(values[:, self.corners[:, k]] * self.barycentric[:, k, None] for k in range(3))  # type: ignore[return-value]

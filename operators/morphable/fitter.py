@@ -1,0 +1,159 @@
+"""Operator: fits a face basis to the visible landmarks and skin pixels of every face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as nnf
+
+from operators.batch import Batch
+from operators.morphable import camera
+from operators.morphable.appearance import AppearanceSettings, area_resize, fit_appearance, surface_albedo
+from operators.morphable.atlas import AlbedoModel
+from operators.morphable.bases import load_basis
+from operators.morphable.fit import FitSettings, LandmarkFit, fit_landmarks
+from operators.morphable.light import to_viewer
+from operators.morphable.model import MorphableModel
+from operators.morphable.texture import usable_pixels
+from operators.rasterize import interpolate, select
+from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
+
+
+@dataclass(frozen=True)
+class MorphableFitterConfig(OperatorConfig):
+    """Which basis to fit, how far to trust landmarks and pixels."""
+
+    basis: str = option("open_face", "face basis: a name (open_face, ict_facekit) or the path of an .npz file")
+    points: Literal["auto", "468", "68"] = option("auto", "landmarks to fit; auto takes 468 where the basis knows them")
+    focal: float = option(4.0, "focal length in crop sizes, the same for all faces")
+    noise: float = option(0.012, "standard deviation of a landmark, as a share of the crop size")
+    hidden_weight: float = option(0.01, "weight of a landmark under the occluder or outside the photo; visible ones have 1")
+    huber: float = option(3.0, "residual, in standard deviations, beyond which a landmark loses weight")
+    identity_prior: float = option(1.0, "strength of the identity prior; larger stays closer to the mean face")
+    expression_prior: float = option(1.0, "strength of the expression prior where the mouth is visible")
+    hidden_expression_prior: float = option(3.0, "strength of the expression prior where the mouth is hidden; keeps it closed")
+    max_steps: int = option(20, "most Levenberg-Marquardt steps; a face stops as soon as it has converged")
+    appearance: bool = option(True, "also fit albedo and light")
+    appearance_px: int = option(64, "resolution at which albedo and light are fitted")
+    occluder_margin: float = option(
+        0.02, "band around the occluder, as a share of the crop size, whose pixels say nothing of the skin"
+    )
+    pixel_noise: float = option(0.3, "standard deviation of a pixel against the albedo and light priors")
+    rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
+    batch_size: int = option(64, "faces fitted together")
+
+
+class MorphableFitter:
+    """Pose, identity and expression by Levenberg-Marquardt on landmarks; albedo and light by linear least squares.
+
+    Faces that cannot be fitted get status low_confidence and keep blank coefficients.
+    """
+
+    info: ClassVar[OperatorInfo] = OperatorInfo(
+        name="morphable_fitter",
+        version="1",
+        reads=("crop", "crop_from_image", "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid"),
+        writes=(
+            "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px", "hidden_fraction",
+        ),
+        wants_gpu=True,
+    )  # fmt: skip
+
+    def __init__(self, config: MorphableFitterConfig = MorphableFitterConfig(), assets: Any = None, device: str = "cpu"):
+        self.config, self.device = config, torch.device(device)
+        basis = load_basis(config.basis)
+        self.model = MorphableModel(basis, device)
+        kind = config.points if config.points != "auto" else ("468" if len(basis.landmarks468) else "68")
+        self.column, self.points = f"landmarks{kind}_px", self.model.points(kind)
+        self.mouth = self.model.mouth(kind)
+        self.albedo = AlbedoModel(basis, device) if config.appearance else None
+        self.light_mean = torch.as_tensor(basis.light_mean, dtype=torch.float32, device=self.device)
+        self.light_std = torch.as_tensor(basis.light_std, dtype=torch.float32, device=self.device)
+        self.rasterizer = select(config.rasterizer, device)
+
+    def __call__(self, batch: Batch) -> Batch:
+        live = batch.live_faces()
+        for start in range(0, len(live), self.config.batch_size):
+            self._fit(batch, live[start : start + self.config.batch_size])
+        return batch
+
+    def _fit(self, batch: Batch, index: np.ndarray) -> None:
+        size = batch.faces["crop"].shape[1]
+        target, hidden = self._landmarks(batch, index)
+        weights = torch.where(hidden, self.config.hidden_weight, 1.0)
+        focal = torch.full((len(index),), self.config.focal * size, device=self.device)
+        config = self.config
+        settings = FitSettings(config.noise * size, config.huber, config.identity_prior, config.max_steps)
+        unseen = hidden[:, self.mouth].float().mean(1)
+        prior = config.expression_prior + unseen * (config.hidden_expression_prior - config.expression_prior)
+        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior)
+        for j, reason in zip(index, fit.reason, strict=True):
+            if reason:
+                batch.mark_face(int(j), LOW_CONFIDENCE, f"{self.info.name}: {reason}")
+        kept = fit.ok.cpu().numpy()
+        columns = {
+            "identity": fit.coefficients[:, : self.model.identity_count],
+            "expression": fit.coefficients[:, self.model.identity_count :],
+            "rotation_deg": camera.deg_from_rotation(fit.rotation),
+            "translation": fit.translation,
+            "focal_px": focal,
+            "fit_rmse_px": fit.rmse_px,
+        }
+        if self.albedo is not None:
+            columns["albedo"], columns["light"] = self._appearance(batch, index, fit, focal)
+        for name, values in columns.items():
+            batch.put(name, values.cpu().numpy()[kept], index[kept])
+        batch.put("hidden_fraction", hidden.float().mean(1).cpu().numpy(), index)
+
+    def _tensor(self, batch: Batch, name: str, index: np.ndarray) -> Tensor:
+        return torch.as_tensor(batch.faces[name][index], device=self.device)
+
+    def _landmarks(self, batch: Batch, index: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Landmarks in crop pixels, and which of them the occluder or the picture's rim hides."""
+        warp = self._tensor(batch, "crop_from_image", index)
+        image = self._tensor(batch, self.column, index)[..., :2]
+        target = (image[:, :, None, :] * warp[:, None, :, :2]).sum(-1) + warp[:, None, :, 2]
+        blocked = self._tensor(batch, "occluder", index) | ~self._tensor(batch, "crop_valid", index)
+        size = blocked.shape[-1]
+        grid = torch.nan_to_num(target)[:, None] / size * 2 - 1
+        at = nnf.grid_sample(blocked[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
+        return target, at[:, 0, 0] > 0.5
+
+    def _appearance(self, batch: Batch, index: np.ndarray, fit: LandmarkFit, focal: Tensor) -> tuple[Tensor, Tensor]:
+        parts = [self._appearance_part(batch, index[i : i + 8], fit, focal, slice(i, i + 8)) for i in range(0, len(index), 8)]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def _appearance_part(
+        self, batch: Batch, index: np.ndarray, fit: LandmarkFit, focal: Tensor, part: slice
+    ) -> tuple[Tensor, Tensor]:
+        assert self.albedo is not None
+        px, size = self.config.appearance_px, batch.faces["crop"].shape[1]
+        vertices = self.model.vertices(fit.coefficients[part])
+        rotation = fit.rotation[part]
+        inside = camera.to_camera(vertices, rotation, fit.translation[part])
+        scale = inside.new_tensor([px / size, px / size, 1.0])
+        small = camera.project_with_depth(inside, focal[part], size) * scale
+        fragments = self.rasterizer(small, self.model.triangles, px, px)
+        normals = interpolate(to_viewer(self.model.normals(vertices), rotation), fragments, self.model.triangles).flatten(1, 2)
+        normals = nnf.normalize(normals, dim=-1)
+        skin = self._skin(batch, index)
+        maps = torch.cat((self._tensor(batch, "crop", index).float() / 255, skin[..., None]), -1)
+        maps = area_resize(maps, px)
+        weights = (maps[..., 3] > 0.98).float() * (fragments.pix_to_face.flatten(1) >= 0) * (normals[..., 2] > 0.25)
+        surface = surface_albedo(self.albedo, fragments)
+        settings = AppearanceSettings(noise=self.config.pixel_noise)
+        result = fit_appearance(maps[..., :3], weights, normals, surface, self.light_mean, self.light_std, settings)
+        return result.albedo, result.light
+
+    def _skin(self, batch: Batch, index: np.ndarray) -> Float[Tensor, "faces height width"]:
+        """Visible skin; where the segmenter found hardly any, every pixel that is not hidden."""
+        occluder, valid = (self._tensor(batch, name, index) for name in ("occluder", "crop_valid"))
+        open_ = usable_pixels(occluder, valid, round(self.config.occluder_margin * occluder.shape[-1])) > 0
+        skin = self._tensor(batch, "visible_face", index) & open_
+        enough = skin.flatten(1).float().mean(1) > 0.01
+        return torch.where(enough[:, None, None], skin, open_).float()

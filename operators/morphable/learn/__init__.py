@@ -1,0 +1,1 @@
+"""How a face base is learned from photos: pure functions of landmarks and unwrapped colours."""

@@ -1,0 +1,139 @@
+"""The face mesh that a base is learned on: 468 points, triangles, UV layout, symmetry and the iBUG-68 points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+IBUG68_FROM_MESH: tuple[int | tuple[int, int], ...] = (
+    127,
+    234,
+    93,
+    (132, 58),
+    (58, 172),
+    136,
+    150,
+    176,
+    152,
+    400,
+    379,
+    365,
+    (397, 288),
+    361,
+    323,
+    454,
+    356,
+    70,
+    63,
+    105,
+    66,
+    107,
+    336,
+    296,
+    334,
+    293,
+    300,
+    (168, 6),
+    (197, 195),
+    5,
+    4,
+    75,
+    97,
+    2,
+    326,
+    305,
+    33,
+    160,
+    158,
+    133,
+    153,
+    144,
+    362,
+    385,
+    387,
+    263,
+    373,
+    380,
+    61,
+    39,
+    37,
+    0,
+    267,
+    269,
+    291,
+    321,
+    314,
+    17,
+    84,
+    91,
+    78,
+    82,
+    13,
+    312,
+    308,
+    317,
+    14,
+    87,
+)
+"""For each iBUG-68 point in order, the face-mesh vertex, or the two whose mean it is."""
+
+OUTER_EYES = (33, 263)
+"""Mesh points at the outer corners of the eyes."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Connectivity of the face mesh and its standard shape (any unit, face frame)."""
+
+    points: Float[np.ndarray, "vertices 3"]
+    triangles: Int[np.ndarray, "triangles 3"]
+    uv: Float[np.ndarray, "vertices 2"]
+    """In [0, 1], v down, left-right symmetric about u = 0.5."""
+    mirror: Int[np.ndarray, "vertices"]
+
+
+def read_topology(path: Path) -> Topology:
+    """A Wavefront .obj with triangles and one UV point per vertex, symmetric about x = 0.
+
+    Errors: ValueError when a vertex has two UV points or no mirror partner.
+    """
+    points, coordinates, corners, uv_corners = [], [], [], []
+    for line in path.read_text().splitlines():
+        kind, *fields = line.split() or [""]
+        if kind == "v":
+            points.append([float(f) for f in fields[:3]])
+        elif kind == "vt":
+            coordinates.append([float(f) for f in fields[:2]])
+        elif kind == "f":
+            pairs = [f.split("/") for f in fields]
+            corners.append([int(p[0]) - 1 for p in pairs])
+            uv_corners.append([int(p[1]) - 1 for p in pairs])
+    vertices, triangles = np.array(points), np.array(corners)
+    uv_of = np.full(len(vertices), -1)
+    uv_of[triangles.ravel()] = np.array(uv_corners).ravel()
+    if (uv_of < 0).any() or (uv_of[triangles] != np.array(uv_corners)).any():
+        raise ValueError(f"{path}: expected exactly one UV point per vertex")
+    mirror = mirror_partners(vertices)
+    uv = np.array(coordinates)[uv_of] * [1.0, -1.0] + [0.0, 1.0]
+    uv = (uv + uv[mirror] * [-1.0, 1.0] + [1.0, 0.0]) / 2
+    uv[:, 1] += 0.5 - (uv[:, 1].min() + uv[:, 1].max()) / 2
+    return Topology(vertices, triangles, uv, mirror)
+
+
+def mirror_partners(points: Float[np.ndarray, "vertices 3"], tolerance: float = 1e-3) -> Int[np.ndarray, "vertices"]:
+    """For each vertex the one at its mirror image in x = 0, to `tolerance` of the mesh's width."""
+    flipped = points * [-1.0, 1.0, 1.0]
+    distance = np.linalg.norm(flipped[:, None] - points[None], axis=-1)
+    partner = distance.argmin(1)
+    far = distance.min(1) > tolerance * np.ptp(points[:, 0])
+    if far.any() or (partner[partner] != np.arange(len(points))).any():
+        raise ValueError(f"{int(far.sum())} vertices have no mirror partner: expected a mesh symmetric about x = 0")
+    return partner
+
+
+def landmark_pairs() -> Int[np.ndarray, "68 2"]:
+    """The iBUG-68 table with two vertices per point."""
+    return np.array([(p, p) if isinstance(p, int) else p for p in IBUG68_FROM_MESH])

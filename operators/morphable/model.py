@@ -1,0 +1,81 @@
+"""A `FaceBasis` as tensors: vertices, landmark points and normals from coefficients, batched over faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from operators.morphable.basis import FaceBasis
+
+
+@dataclass(frozen=True)
+class LinearPoints:
+    """Points linear in the coefficients: `mean + modes . c`; the first `identity` of the modes are identity."""
+
+    mean: Float[Tensor, "points 3"]
+    modes: Float[Tensor, "points 3 modes"]
+    identity: int
+
+    def at(self, coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces points 3"]:
+        """Points in the face frame."""
+        return self.mean + rows_times(self.modes.flatten(0, 1), coefficients).unflatten(1, (-1, 3))
+
+
+_ROWS = 16
+
+
+def rows_times(matrix: Float[Tensor, "rows modes"], coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces rows"]:
+    # Products of one fixed size: the bits of a face must not depend on how many others share its batch.
+    padded = torch.nn.functional.pad(coefficients, (0, 0, 0, -len(coefficients) % _ROWS))
+    return torch.cat([chunk @ matrix.T for chunk in padded.split(_ROWS)])[: len(coefficients)]
+
+
+class MorphableModel:
+    """Tensors of a face basis on one device, with the modes of identity and expression side by side."""
+
+    def __init__(self, basis: FaceBasis, device: str = "cpu", dtype: torch.dtype = torch.float32):
+        self.basis, self.device, self.dtype = basis, torch.device(device), dtype
+        modes = np.concatenate((basis.identity, basis.expression)).astype(np.float32)
+        self.identity_count, self.expression_count = len(basis.identity), len(basis.expression)
+        self.shape = LinearPoints(
+            self._tensor(basis.mean), self._tensor(modes.transpose(1, 2, 0)).contiguous(), self.identity_count
+        )
+        self.triangles = torch.as_tensor(np.ascontiguousarray(basis.triangles), dtype=torch.int64, device=self.device)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype, device=self.device)
+
+    def points(self, kind: str) -> LinearPoints:
+        """The landmark rows of the model alone: `68` (means of vertex pairs) or `468` (face-mesh vertices)."""
+        pairs = self.basis.landmarks68
+        if kind == "468":
+            if not len(self.basis.landmarks468):
+                raise ValueError(f"basis {self.basis.name!r} has no face-mesh correspondence: ask for points 68")
+            pairs = np.stack((self.basis.landmarks468,) * 2, 1)
+        index = torch.as_tensor(pairs.astype(np.int64), device=self.device)
+        return LinearPoints(self.shape.mean[index].mean(1), self.shape.modes[index].mean(1).contiguous(), self.identity_count)
+
+    def mouth(self, kind: str) -> Bool[Tensor, " points"]:
+        """Which of the `points` lie on the lips."""
+        if kind == "68":
+            lips = np.arange(68) >= 48
+        else:
+            lips = np.isin(self.basis.landmarks468, self.basis.landmarks68[48:])
+        return torch.as_tensor(lips, device=self.device)
+
+    def vertices(self, coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces vertices 3"]:
+        """All vertices in the face frame from identity and expression coefficients, in the basis's unit."""
+        return self.shape.at(coefficients)
+
+    def normals(self, vertices: Float[Tensor, "faces vertices 3"]) -> Float[Tensor, "faces vertices 3"]:
+        """Unit vertex normals, area-weighted, outward where triangles turn counter-clockwise seen from outside."""
+        a, b, c = (vertices[:, self.triangles[:, k]] for k in range(3))
+        areas = torch.linalg.cross(b - a, c - a).transpose(0, 1).contiguous()
+        summed = areas.new_zeros(vertices.shape[1], len(vertices), 3)
+        for k in range(3):
+            summed.index_add_(0, self.triangles[:, k], areas)
+        return torch.nn.functional.normalize(summed.transpose(0, 1), dim=-1, eps=1e-20)

@@ -1,0 +1,134 @@
+"""Operator: draws the fitted face, completed under the occluder, in place and from other angles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from operators.batch import Batch
+from operators.morphable import camera
+from operators.morphable.atlas import AlbedoModel, TextureAtlas
+from operators.morphable.bases import load_basis
+from operators.morphable.draw import draw_textured, supersampled, to_uint8
+from operators.morphable.export import ObjWriter
+from operators.morphable.light import to_viewer
+from operators.morphable.model import MorphableModel
+from operators.morphable.texture import complete, model_texture, unwrap, usable_pixels
+from operators.rasterize import select
+from operators.types import OperatorConfig, OperatorInfo, option
+
+
+@dataclass(frozen=True)
+class FaceRendererConfig(OperatorConfig):
+    """Which pictures of the completed face to make."""
+
+    basis: str = option("open_face", "face basis that the coefficients belong to")
+    views: bool = option(True, "draw turned views")
+    views_deg: tuple[float, ...] = option(
+        (-60.0, -30.0, 0.0, 30.0, 60.0), "yaw of each view; positive turns the nose to the viewer's right"
+    )
+    views_pitch_deg: float = option(0.0, "pitch of all views")
+    background: int = option(236, "grey level behind the views, 0..255")
+    overlay: bool = option(True, "draw the render over the crop")
+    overlay_opacity: float = option(0.75, "opacity of the render in the overlay")
+    mesh: bool = option(True, "write the mesh as .obj and its texture")
+    texture_px: int = option(256, "side of the texture")
+    occluder_margin: float = option(0.02, "band around the occluder, as a share of the crop size, where the photo is not trusted")
+    supersample: int = option(2, "samples per pixel along each axis")
+    rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
+    batch_size: int = option(8, "faces drawn together")
+
+
+class FaceRenderer:
+    """The photo's own texture where the face is visible, the model's where it is hidden, drawn on the fitted mesh.
+
+    The light stays as it falls in the photo: views turn the camera around the face.
+    """
+
+    info: ClassVar[OperatorInfo] = OperatorInfo(
+        name="face_renderer",
+        version="1",
+        reads=(
+            "crop", "crop_valid", "occluder", "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px",
+        ),
+        writes=("render", "render_mask", "overlay", "views", "mesh_obj", "mesh_texture"),
+        wants_gpu=True,
+    )  # fmt: skip
+
+    def __init__(self, config: FaceRendererConfig = FaceRendererConfig(), assets: Any = None, device: str = "cpu"):
+        self.config, self.device = config, torch.device(device)
+        basis = load_basis(config.basis)
+        self.model = MorphableModel(basis, device)
+        self.atlas = TextureAtlas(basis, AlbedoModel(basis, device), config.texture_px, device)
+        self.corner_uv = torch.as_tensor(basis.uv[basis.uv_triangles], dtype=torch.float32, device=self.device)
+        self.rasterizer = select(config.rasterizer, device)
+        self.culling = select(config.rasterizer, device, cull_backfaces=True)
+        self.writer = ObjWriter(basis) if config.mesh else None
+
+    def __call__(self, batch: Batch) -> Batch:
+        live = batch.live_faces()
+        for start in range(0, len(live), self.config.batch_size):
+            index = live[start : start + self.config.batch_size]
+            for name, values in self._draw(batch, index).items():
+                batch.put(name, values, index)
+        return batch
+
+    def _tensor(self, batch: Batch, name: str, index: np.ndarray) -> Tensor:
+        return torch.as_tensor(batch.faces[name][index], device=self.device)
+
+    def _draw(self, batch: Batch, index: np.ndarray) -> dict[str, Any]:
+        config = self.config
+        crop = self._tensor(batch, "crop", index).float() / 255
+        size = crop.shape[1]
+        rotation = camera.rotation_from_deg(self._tensor(batch, "rotation_deg", index))
+        coefficients = torch.cat([self._tensor(batch, name, index) for name in ("identity", "expression")], 1)
+        vertices = self.model.vertices(coefficients)
+        inside = camera.to_camera(vertices, rotation, self._tensor(batch, "translation", index))
+        placed = camera.project_with_depth(inside, self._tensor(batch, "focal_px", index), size)
+        fragments = supersampled(self.rasterizer, placed, self.model.triangles, size, config.supersample)
+
+        normals = to_viewer(self.model.normals(vertices), rotation)
+        modelled = model_texture(self.atlas, self._tensor(batch, "albedo", index), normals, self._tensor(batch, "light", index))
+        margin = round(config.occluder_margin * size)
+        usable = usable_pixels(self._tensor(batch, "occluder", index), self._tensor(batch, "crop_valid", index), margin)
+        photo, trust = unwrap(self.atlas, crop, usable, placed, normals, fragments)
+        textures = complete(self.atlas, modelled, photo, trust)
+
+        drawing = draw_textured(fragments, self.corner_uv, textures, config.supersample)
+        out: dict[str, Any] = {
+            "render": to_uint8(drawing.colour).cpu().numpy(),
+            "render_mask": (drawing.coverage >= 0.5).cpu().numpy(),
+        }
+        if config.overlay:
+            out["overlay"] = to_uint8(drawing.over(crop, config.overlay_opacity)).cpu().numpy()
+        if config.views and config.views_deg:
+            out["views"] = self._views(vertices, textures, size).cpu().numpy()
+        if self.writer is not None:
+            array = np.empty(len(index), object)
+            array[:] = [self.writer.obj(v) for v in vertices.cpu().numpy()]
+            out["mesh_obj"] = array
+            out["mesh_texture"] = to_uint8(textures).cpu().numpy()
+        return out
+
+    def _views(self, vertices: Float[Tensor, "faces vertices 3"], textures: Tensor, size: int) -> Tensor:
+        """(faces, views, size, size, 3): every face from every angle, framed by the mean face."""
+        mean = self.model.shape.mean
+        low, high = mean.amin(0), mean.amax(0)
+        centre, height = (low + high) / 2, float((high - low)[1])
+        focal = vertices.new_full((len(vertices),), 4.0 * size)
+        distance = 4.0 * height / 0.78
+        background = textures.new_full((size, size, 3), self.config.background / 255)
+        views = []
+        for yaw in self.config.views_deg:
+            angles = vertices.new_tensor([self.config.views_pitch_deg, yaw, 0.0]).expand(len(vertices), 3)
+            shift = vertices.new_tensor([0.0, 0.0, distance]).expand(len(vertices), 3)
+            inside = camera.to_camera(vertices - centre, camera.rotation_from_deg(angles), shift)
+            placed = camera.project_with_depth(inside, focal, size)
+            fragments = supersampled(self.culling, placed, self.model.triangles, size, self.config.supersample)
+            views.append(to_uint8(draw_textured(fragments, self.corner_uv, textures, self.config.supersample).over(background)))
+        return torch.stack(views, 1)

@@ -1,0 +1,64 @@
+"""How far each pixel's colour is from the skin of its face."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from operators import masks
+from operators.segment.regions import FOREHEAD, LEFT_BROW, LEFT_EYE, NOSE_ROOT, RIGHT_BROW, RIGHT_EYE, hulls, polygons
+
+# One unit of distance: this far in CIE L*, or this far in a*b*; about what the light of one photo does to one skin.
+_LIGHTNESS_UNIT, _CHROMA_UNIT = 18.0, 9.0
+_NEAR = 1.2
+
+
+def eyes_and_brows(landmarks: Float[np.ndarray, "faces 468 2"], size: int) -> np.ndarray:
+    """(2, faces, size, size) bool: eyes, and brows, each with a rim."""
+    unit = np.linalg.norm(landmarks[:, 152] - landmarks[:, (33, 133, 362, 263)].mean(1), axis=1)
+    eyes = polygons(landmarks[:, LEFT_EYE], size) | polygons(landmarks[:, RIGHT_EYE], size)
+    brows = polygons(landmarks[:, LEFT_BROW], size) | polygons(landmarks[:, RIGHT_BROW], size)
+    return np.stack([masks.dilate(eyes, 0.05 * unit), masks.dilate(brows, 0.02 * unit)])
+
+
+def skin_distance(
+    images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 468 2"]
+) -> Float[np.ndarray, "faces size size"]:
+    """Distance of every pixel to the mean colour of forehead and nose root, trimmed around the nose root's median, in CIELAB.
+
+    Landmarks are in pixels of these images.
+    """
+    size = images.shape[1]
+    eyes, brows = eyes_and_brows(landmarks, size)
+    roots = polygons(landmarks[:, NOSE_ROOT], size) & ~brows
+    regions = roots | (hulls(landmarks[:, FOREHEAD], size) & ~eyes & ~brows)
+    units = np.array([_LIGHTNESS_UNIT, _CHROMA_UNIT, _CHROMA_UNIT], np.float32)
+    out = np.empty(images.shape[:3], np.float32)
+    for i, image in enumerate(images):
+        lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        smooth = cv2.GaussianBlur(lab, (0, 0), size / 144) / units
+        seed = roots[i] if roots[i].any() else regions[i] if regions[i].any() else np.ones_like(roots[i])
+        centre = np.median(smooth[seed], 0)
+        samples = smooth[regions[i]]
+        for _ in range(3):
+            near = samples[np.linalg.norm(samples - centre, axis=1) < _NEAR]
+            centre = near.mean(0) if len(near) > 20 else centre
+        out[i] = np.linalg.norm(smooth - centre, axis=-1)
+    return out
+
+
+def shaded_skin(
+    images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 468 2"]
+) -> Bool[np.ndarray, "faces size size"]:
+    """Pixels that are darker than the nose root and have its colour: the same ratios of red, green and blue."""
+    roots = polygons(landmarks[:, NOSE_ROOT], images.shape[1])
+    out = np.zeros(images.shape[:3], bool)
+    for i, image in enumerate(images):
+        if not roots[i].any():
+            continue
+        log = np.log(cv2.GaussianBlur(image, (0, 0), image.shape[0] / 144).astype(np.float32) + 12)
+        opponent = np.stack([log.mean(-1), log[..., 0] - log[..., 1], (log[..., 0] + log[..., 1]) / 2 - log[..., 2]], -1)
+        light, red, yellow = np.moveaxis(opponent - np.median(opponent[roots[i]], 0), -1, 0)
+        out[i] = (light < 0) & (light > -0.8) & (red > -0.08) & (red < 0.35) & (yellow > -0.2) & (yellow < 0.5)
+    return out
