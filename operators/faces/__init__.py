@@ -1,1 +1,1 @@
-"""Faces of a photo: find them, place dense landmarks, cut out upright crops."""
+"""Find faces, place dense landmarks, align and crop, paste back."""

@@ -1,4 +1,4 @@
-"""Find all faces of all images."""
+"""Find every face of every image of a batch."""
 
 from __future__ import annotations
 
@@ -11,39 +11,88 @@ from jaxtyping import Float
 
 from operators.assets import AssetStore
 from operators.batch import Batch
-from operators.faces.blazeface import INPUT_PX, BlazeFace, overlap, weighted_suppression
-from operators.faces.geometry import invert_similarity, square_to_crop, transform_points, warp_to_crop
+from operators.faces.blazeface import INPUT_PX, box_iou, decode, weighted_nms
+from operators.faces.geometry import invert_similarity, square_to_crop, transform_points, warp
+from operators.faces.tflite_network import TfliteNetwork
 from operators.types import NO_FACE, OperatorConfig, OperatorInfo, option
-
-_SAME_FACE = 0.3  # intersection over union above which two detections are one face (MediaPipe's own value)
-_SMALLEST_SEEN = 0.12  # share of the network's input that a face must span to be found reliably
-_MOST_TILES = 512  # no further halving beyond this many
-_PADDING = 1.5  # the second look at an image without a face: the same image with a frame around it
 
 
 @dataclass(frozen=True)
 class FaceDetectorConfig(OperatorConfig):
-    """Which faces are found and which of them are kept."""
+    """What counts as a face, and which faces are kept."""
 
-    score_threshold: float = option(0.5, "least confidence of a face in the whole image")
-    tile_score_threshold: float = option(0.75, "least confidence of a face that only a tile of the image shows")
-    min_face_px: float = option(32.0, "faces whose box is narrower than this are ignored")
-    max_faces: int = option(16, "at most this many faces of one image")
-    keep: Literal["all", "largest", "most_confident", "central"] = option("all", "which faces of an image to work on")
-    tiling: Literal["auto", "always", "never"] = option("auto", "look for small faces in overlapping tiles of the image")
-    tile_below: float = option(0.3, "auto: tile when the largest face spans less than this share of the longer side")
-    batch_size: int = option(8, "squares per network call")
+    score_threshold: float = option(0.5, "detections below this confidence are dropped")
+    tile_score_threshold: float = option(0.6, "the same for detections in tiles, which see less context")
+    iou_threshold: float = option(0.3, "detections that overlap more than this are one face")
+    min_face_px: int = option(24, "faces with a smaller box side are dropped")
+    max_faces: int = option(32, "keep at most so many faces per image, the most confident ones")
+    keep: Literal["all", "largest", "most_confident", "central"] = option("all", "which faces of an image to keep")
+    tiles: Literal["auto", "always", "never"] = option(
+        "auto", "look again in overlapping tiles for small faces; auto does so when no face fills a good part of the image"
+    )
+    tile_overlap: float = option(0.5, "overlap of neighbouring tiles, as a share of their side")
+    auto_tile_below: float = option(
+        0.35, "auto: look in tiles when the largest face is smaller than this share of the short side"
+    )
+    tile_levels: int = option(2, "how often the tile side is halved, from half the long side down")
+    min_tile_px: int = option(160, "tiles are never smaller than this")
+    batch_size: int = option(64, "windows per forward pass")
+
+
+@dataclass(frozen=True)
+class _Window:
+    row: int
+    matrix: Float[np.ndarray, "2 3"]
+    """Full-image pixels to network input."""
+    inside: Float[np.ndarray, "4"]
+    """Detections must end within these borders of the window, -inf/inf where the window ends with the photo."""
+
+
+def _whole(row: int, width: int, height: int) -> _Window:
+    side = float(max(width, height))
+    centre = np.array([[width / 2, height / 2]])
+    free = np.array([-np.inf, -np.inf, np.inf, np.inf])
+    return _Window(row, square_to_crop(centre, np.array([side]), np.zeros(1), INPUT_PX)[0], free)
+
+
+def tile_corners(width: int, height: int, side: float, overlap: float) -> Float[np.ndarray, "tiles 2"]:
+    """Upper left corners of square tiles that cover the image, in row order."""
+
+    def along(length: int) -> np.ndarray:
+        if length <= side:
+            return np.array([(length - side) / 2])
+        count = int(np.ceil((length - side) / (side * (1 - overlap)))) + 1
+        return np.linspace(0, length - side, count)
+
+    ys, xs = np.meshgrid(along(height), along(width), indexing="ij")
+    return np.stack((xs.ravel(), ys.ravel()), -1)
+
+
+def _tiles(row: int, width: int, height: int, config: FaceDetectorConfig) -> list[_Window]:
+    windows = []
+    for level in range(1, config.tile_levels + 1):
+        side = max(width, height) / 2**level
+        if side < config.min_tile_px:
+            break
+        for x, y in tile_corners(width, height, side, config.tile_overlap):
+            matrix = square_to_crop(np.array([[x + side / 2, y + side / 2]]), np.array([side]), np.zeros(1), INPUT_PX)[0]
+            inside = np.array(
+                [
+                    x if x > 0 else -np.inf,
+                    y if y > 0 else -np.inf,
+                    x + side if x + side < width else np.inf,
+                    y + side if y + side < height else np.inf,
+                ]
+            )
+            windows.append(_Window(row, matrix, inside))
+    return windows
 
 
 class FaceDetector:
-    """Writes one face per detection, the most confident first; rows without any get the status no_face.
-
-    The whole image is seen first, letterboxed to 128 px; images without a face again with a frame around them (tight
-    crops); images that may hold small faces also in half-overlapping tiles of 1/2, 1/4, … of the longer side.
-    """
+    """BlazeFace on whole images and, for small faces, on tiles; one weighted suppression over all of them."""
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="face_detector",
+        name="FaceDetector",
         version="1",
         reads=("image_bytes",),
         writes=("face_index", "face_status", "face_message", "box_xyxy_px", "detection_score", "detection_keypoints_px"),
@@ -52,113 +101,80 @@ class FaceDetector:
     )
 
     def __init__(self, config: FaceDetectorConfig = FaceDetectorConfig(), assets: AssetStore | None = None, device: str = "cpu"):
-        self.config, self.device = config, device
-        self.network = BlazeFace(assets or AssetStore(), device, config.batch_size)
+        self.config = config
+        self.device = torch.device(device)
+        self._network = TfliteNetwork(*(assets or AssetStore()).network("blazeface_short_range")).to(self.device).eval()
 
     def __call__(self, batch: Batch) -> Batch:
-        rows = batch.live_rows()
-        frames = [batch.frame(int(i)) for i in rows]
-        found = self.detect(frames)
-        counts = np.zeros(len(batch), np.int64)
-        counts[rows] = [len(scores) for scores, _ in found]
-        batch.set_faces(np.repeat(np.arange(len(batch)), counts))
-        scores = np.concatenate([np.zeros(0, np.float32), *(s for s, _ in found)])
-        points = np.concatenate([np.zeros((0, 8, 2), np.float32), *(p for _, p in found)])
-        batch.put("detection_score", scores)
-        batch.put("box_xyxy_px", points[:, :2].reshape(-1, 4))
-        batch.put("detection_keypoints_px", points[:, 2:])
-        for i in rows[counts[rows] == 0]:
-            message = f"no face of at least {self.config.min_face_px:g} px with confidence {self.config.score_threshold:g}"
-            batch.mark_row(int(i), NO_FACE, self.info.name, "NoFace", message)
+        sizes = {int(i): batch.frame(int(i)).shape[1::-1] for i in batch.live_rows()}
+        found = self._detect(batch, [_whole(i, w, h) for i, (w, h) in sizes.items()], self.config.score_threshold)
+        small = [i for i in sizes if self._wants_tiles(found.get(i), min(sizes[i]))]
+        if small:
+            windows = [window for i in small for window in _tiles(i, *sizes[i], self.config)]
+            for i, more in self._detect(batch, windows, self.config.tile_score_threshold).items():
+                found[i] = np.concatenate([found[i], more]) if i in found else more
+        chosen = {i: self._choose(found[i], sizes[i]) for i in sizes if i in found}
+        batch.set_faces(np.repeat(list(chosen), [len(v) for v in chosen.values()]) if chosen else np.zeros(0, np.int64))
+        faces = np.concatenate([*chosen.values(), np.zeros((0, 17), np.float32)])
+        batch.put("detection_score", faces[:, 0])
+        batch.put("box_xyxy_px", faces[:, 1:5])
+        batch.put("detection_keypoints_px", faces[:, 5:].reshape(-1, 6, 2))
+        for i in sizes:
+            if not len(chosen.get(i, ())):
+                batch.mark_row(i, NO_FACE, self.info.name, "NoFace", "no face was found in the image")
         return batch
 
-    def detect(self, frames: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per image: scores (n,), and points (n, 8, 2) in image pixels: box low and high corner, six key points."""
-        config = self.config
-        sizes = [np.array([frame.shape[1], frame.shape[0]], np.float64) for frame in frames]
-        looks = [(k, np.array([*size / 2, size.max()])) for k, size in enumerate(sizes)]
-        found = self._look(frames, looks, config.score_threshold)
-        empty = [k for k in range(len(frames)) if not len(found[k][0])]
-        padded = [(k, np.array([*sizes[k] / 2, _PADDING * sizes[k].max()])) for k in empty]
-        found = _merge(found, self._look(frames, padded, config.score_threshold))
-        tiles = [(k, square) for k, size in enumerate(sizes) if self._wants_tiles(size, found[k]) for square in self._tiles(size)]
-        found = _merge(found, self._look(frames, tiles, config.tile_score_threshold))
-        return [self._select(scores, points, size) for (scores, points), size in zip(found, sizes, strict=True)]
+    def _wants_tiles(self, faces: np.ndarray | None, short_side: int) -> bool:
+        if self.config.tiles != "auto":
+            return self.config.tiles == "always"
+        if faces is None:
+            return True
+        return float(np.max(faces[:, 3:5] - faces[:, 1:3])) < self.config.auto_tile_below * short_side
 
-    def _look(
-        self, frames: list[np.ndarray], looks: list[tuple[int, np.ndarray]], threshold: float
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Detections per image from squares (image index, [centre x, centre y, side]) of the images."""
-        found = [(np.zeros(0, np.float32), np.zeros((0, 8, 2), np.float32)) for _ in frames]
-        for start in range(0, len(looks), 8 * self.config.batch_size):
-            part = looks[start : start + 8 * self.config.batch_size]
-            squares = np.stack([square for _, square in part])
-            matrices = square_to_crop(squares[:, :2], squares[:, 2], np.zeros(len(part)), INPUT_PX)
-            crops = [warp_to_crop(frames[k], matrix, INPUT_PX) for (k, _), matrix in zip(part, matrices, strict=True)]
-            images = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float() / 255
-            scores, points = (values.cpu().numpy() for values in self.network(images))
-            back = invert_similarity(matrices)
-            for n, (k, _) in enumerate(part):
-                good = scores[n] >= threshold
-                mapped = transform_points(back[n], points[n][good].reshape(-1, 2).astype(np.float64)).reshape(-1, 8, 2)
-                size = np.array([frames[k].shape[1], frames[k].shape[0]])
-                whole = ~_cut(mapped, squares[n], size)
-                kept = weighted_suppression(scores[n][good][whole], mapped[whole], _SAME_FACE)
-                found = _merge_one(found, k, kept)
-        return found
+    def _detect(self, batch: Batch, windows: list[_Window], threshold: float) -> dict[int, np.ndarray]:
+        """Per row an array of score, box and keypoints in full-image pixels, not yet suppressed across windows."""
+        found: dict[int, list[np.ndarray]] = {}
+        step = self.config.batch_size
+        for start in range(0, len(windows), step):
+            group = windows[start : start + step]
+            pixels = np.stack([warp(batch.frame(w.row), w.matrix, INPUT_PX, "zero") for w in group])
+            images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+            out = self._network(images)
+            scores, shapes = decode(out["regressors"], out["classificators"])
+            for window, window_scores, window_shapes in zip(group, scores, shapes, strict=True):
+                good = window_scores >= threshold
+                if not good.any():
+                    continue
+                kept_scores, kept = weighted_nms(window_scores[good], window_shapes[good], self.config.iou_threshold)
+                points = transform_points(invert_similarity(window.matrix), kept.reshape(-1, 2)).reshape(-1, 16)
+                ends = (points[:, :2] > window.inside[:2]).all(1) & (points[:, 2:4] < window.inside[2:]).all(1)
+                rows = np.concatenate((kept_scores[:, None], points), 1)[ends]
+                if len(rows):
+                    found.setdefault(window.row, []).append(rows.astype(np.float32))
+        return {row: np.concatenate(parts) for row, parts in found.items()}
 
-    def _wants_tiles(self, size: np.ndarray, found: tuple[np.ndarray, np.ndarray]) -> bool:
-        if self.config.tiling != "auto":
-            return self.config.tiling == "always"
-        widths = found[1][:, 1, 0] - found[1][:, 0, 0]
-        return not len(widths) or widths.max() < self.config.tile_below * size.max()
-
-    def _tiles(self, size: np.ndarray) -> list[np.ndarray]:
-        """Squares of 1/2, 1/4, … of the longer side, half overlapping, while they show faces of the smallest size."""
-        squares, side = [], size.max() / 2
-        while 2 * side * _SMALLEST_SEEN > self.config.min_face_px and len(squares) < _MOST_TILES:
-            counts = np.maximum(np.ceil(size / side * 2 - 1), 1).astype(int)
-            x, y = (np.linspace(min(side, n) / 2, n - min(side, n) / 2, c) for n, c in zip(size, counts, strict=True))
-            squares += [np.array([cx, cy, side]) for cy in y for cx in x]
-            side /= 2
-        return squares
-
-    def _select(self, scores: np.ndarray, points: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        extent = points[:, 1] - points[:, 0]
-        big = extent.min(1) >= self.config.min_face_px if len(points) else np.zeros(0, bool)
-        scores, points, extent = scores[big], points[big], extent[big]
-        if not len(scores):
-            return scores, points
-        off_centre = np.abs(points[:, :2].mean(1) - size / 2).sum(1)
-        rank = {"largest": -extent.prod(1), "central": off_centre}.get(self.config.keep, -scores)
-        chosen = np.lexsort((points[:, 0, 1], points[:, 0, 0], -scores, rank))
-        chosen = chosen[: self.config.max_faces if self.config.keep == "all" else 1]
-        return scores[chosen], points[chosen].astype(np.float32)
+    def _choose(self, faces: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        scores, shapes = weighted_nms(faces[:, 0], faces[:, 1:], self.config.iou_threshold)
+        keep = np.min(shapes[:, 2:4] - shapes[:, :2], axis=1) >= self.config.min_face_px
+        keep &= ~_inside_a_better_one(shapes)
+        faces = np.concatenate((scores[:, None], shapes), 1)[keep]
+        if self.config.keep != "all" and len(faces):
+            middle = (faces[:, 1:3] + faces[:, 3:5]) / 2
+            rank = {
+                "largest": -np.prod(faces[:, 3:5] - faces[:, 1:3], axis=1),
+                "most_confident": -faces[:, 0],
+                "central": np.linalg.norm(middle - np.array(size) / 2, axis=1),
+            }[self.config.keep]
+            faces = faces[[int(np.argmin(rank))]]
+        return faces[: self.config.max_faces]
 
 
-def _cut(points: Float[np.ndarray, "n 8 2"], square: Float[np.ndarray, "3"], size: np.ndarray) -> np.ndarray:
-    """Whether a tile's edge, inside the photo, cuts the box: then a neighbouring tile shows the face whole."""
-    low, high = square[:2] - square[2] / 2, square[:2] + square[2] / 2
-    slack = 0.01 * square[2]
-    return (((points[:, 0] < low + slack) & (low > 0)) | ((points[:, 1] > high - slack) & (high < size))).any(1)
-
-
-def _merge_one(
-    found: list[tuple[np.ndarray, np.ndarray]], k: int, more: tuple[np.ndarray, np.ndarray]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Image k with the detections of `more` that are no face already found (more than `_SAME_FACE`, or inside one)."""
-    scores, points = found[k]
-    for score, face in zip(*more, strict=True):
-        box, boxes = face[:2].reshape(4), points[:, :2].reshape(-1, 4)
-        centre = face[:2].mean(0)
-        within = ((boxes[:, :2] < centre) & (centre < boxes[:, 2:])).all(1)
-        if len(boxes) and (within.any() or (overlap(box, boxes) > _SAME_FACE).any()):
-            continue
-        scores, points = np.append(scores, score), np.concatenate([points, face[None]])
-    return [*found[:k], (scores.astype(np.float32), points), *found[k + 1 :]]
-
-
-def _merge(found: list, more: list) -> list[tuple[np.ndarray, np.ndarray]]:
-    for k, extra in enumerate(more):
-        found = _merge_one(found, k, extra)
-    return found
+def _inside_a_better_one(shapes: Float[np.ndarray, "n 16"]) -> np.ndarray:
+    """Boxes that lie mostly inside one of higher score and are much smaller or much larger: parts of the same face."""
+    out = np.zeros(len(shapes), bool)
+    areas = np.prod(shapes[:, 2:4] - shapes[:, :2], axis=1)
+    for i in range(1, len(shapes)):
+        iou = box_iou(shapes[i], shapes[:i])
+        overlap = iou * (areas[i] + areas[:i]) / (1 + iou)
+        out[i] = bool(np.any((overlap > 0.6 * np.minimum(areas[i], areas[:i])) & ~out[:i]))
+    return out

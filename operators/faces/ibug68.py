@@ -1,7 +1,7 @@
-"""iBUG-68 landmarks from the 468 points of MediaPipe's face mesh.
+"""iBUG-68 landmarks from the 468-point face mesh.
 
-The order is that of Sagonas et al., "300 Faces in-the-Wild Challenge", 2013. Each point is the mean of one or two mesh
-vertices; the vertex numbers are facts about the canonical face mesh.
+For each of the 68 points the mesh vertices whose mean it is: the correspondence between MediaPipe's canonical face model
+and the 300-W annotation (jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, mouth 48-67).
 """
 
 from __future__ import annotations
@@ -10,32 +10,18 @@ import numpy as np
 from jaxtyping import Float
 
 # fmt: off
-MESH_VERTICES: tuple[tuple[int, ...], ...] = (
-    # jaw, viewer's left to right
-    (127,), (234,), (93,), (132, 58), (58, 172), (136,), (150,), (176,), (152,), (400,), (379,), (365,), (397, 288), (361,), (323,), (454,), (356,),
-    # brow, viewer's left
-    (70,), (63,), (105,), (66,), (107,),
-    # brow, viewer's right
-    (336,), (296,), (334,), (293,), (300,),
-    # nose bridge
-    (168, 6), (197, 195), (5,), (4,),
-    # nostrils
-    (75,), (97,), (2,), (326,), (305,),
-    # eye, viewer's left
-    (33,), (160,), (158,), (133,), (153,), (144,),
-    # eye, viewer's right
-    (362,), (385,), (387,), (263,), (373,), (380,),
-    # outer lips
-    (61,), (39,), (37,), (0,), (267,), (269,), (291,), (321,), (314,), (17,), (84,), (91,),
-    # inner lips
-    (78,), (82,), (13,), (312,), (308,), (317,), (14,), (87,),
+VERTICES: tuple[tuple[int, int], ...] = (
+    (127, 127), (234, 234), (93, 93), (132, 58), (58, 172), (136, 136), (150, 150), (176, 176), (152, 152), (400, 400),
+    (379, 379), (365, 365), (397, 288), (361, 361), (323, 323), (454, 454), (356, 356), (70, 70), (63, 63), (105, 105),
+    (66, 66), (107, 107), (336, 336), (296, 296), (334, 334), (293, 293), (300, 300), (168, 6), (197, 195), (5, 5),
+    (4, 4), (75, 75), (97, 97), (2, 2), (326, 326), (305, 305), (33, 33), (160, 160), (158, 158), (133, 133),
+    (153, 153), (144, 144), (362, 362), (385, 385), (387, 387), (263, 263), (373, 373), (380, 380), (61, 61), (39, 39),
+    (37, 37), (0, 0), (267, 267), (269, 269), (291, 291), (321, 321), (314, 314), (17, 17), (84, 84), (91, 91),
+    (78, 78), (82, 82), (13, 13), (312, 312), (308, 308), (317, 317), (14, 14), (87, 87),
 )
 # fmt: on
 
-_FIRST = np.array([vertices[0] for vertices in MESH_VERTICES])
-_LAST = np.array([vertices[-1] for vertices in MESH_VERTICES])
 
-
-def ibug68_from_mesh(mesh: Float[np.ndarray, "*faces 468 n"]) -> Float[np.ndarray, "*faces 68 n"]:
-    """The 68 landmarks of each mesh, in the mesh's own coordinates (2D or 3D)."""
-    return (mesh[..., _FIRST, :] + mesh[..., _LAST, :]) / 2
+def ibug68_from_mesh(mesh_px: Float[np.ndarray, "faces 468 k"]) -> Float[np.ndarray, "faces 68 2"]:
+    """The 68 points in the mesh's own pixels (x, y)."""
+    return mesh_px[:, np.array(VERTICES), :2].mean(axis=2)

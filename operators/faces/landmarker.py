@@ -1,9 +1,9 @@
-"""Dense landmarks of every detected face."""
+"""Dense landmarks: the 468-point face mesh on a turned crop around each detected face."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -11,154 +11,163 @@ from jaxtyping import Float
 
 from operators.assets import AssetStore
 from operators.batch import Batch
-from operators.faces.geometry import invert_similarity, square_to_crop, transform_points, warp_to_crop
+from operators.faces.geometry import invert_similarity, square_to_crop, transform_points, warp
 from operators.faces.ibug68 import ibug68_from_mesh
-from operators.faces.mesh import ASSETS, INPUT_PX, LEFT_EYE_OUTER, RIGHT_EYE_OUTER, FaceMesh
-from operators.types import LOW_CONFIDENCE, OK, OperatorConfig, OperatorInfo, option
+from operators.faces.tflite_network import TfliteNetwork
+from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
 
-# Further looks at a face that the mesh is not sure of: the region's side multiplied, and its centre moved along the
-# face's own x and y in shares of the side. Larger for tight boxes, smaller for loose ones, down for boxes that a mask
-# pushes up to the forehead.
-_RETRIES = ((1.25, 0.0, 0.0), (0.8, 0.0, 0.0), (1.0, 0.0, 0.12), (1.0, 0.0, -0.12), (1.0, 0.12, 0.0), (1.0, -0.12, 0.0))
+INPUT_PX = 192
+_EYE_LEFT, _EYE_RIGHT = 33, 263
+
+# Mesh vertices that the attention heads place anew (MediaPipe's attention-mesh graph; the heads' own order).
+# fmt: off
+_LIPS = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95, 88, 178, 87, 14,
+    317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415, 76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306,
+    184, 74, 73, 72, 11, 302, 303, 304, 408, 62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 183, 42, 41, 38, 12, 268,
+    271, 272, 407,
+)
+_EYE_A = (
+    33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173, 130, 25, 110, 24, 23, 22, 26, 112, 243,
+    247, 30, 29, 27, 28, 56, 190, 226, 31, 228, 229, 230, 231, 232, 233, 244, 113, 225, 224, 223, 222, 221, 189, 35, 124,
+    46, 53, 52, 65, 143, 111, 117, 118, 119, 120, 121, 128, 245, 156, 70, 63, 105, 66, 107, 55, 193,
+)
+_EYE_B = (
+    263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398, 359, 255, 339, 254, 253, 252, 256,
+    341, 463, 467, 260, 259, 257, 258, 286, 414, 446, 261, 448, 449, 450, 451, 452, 453, 464, 342, 445, 444, 443, 442,
+    441, 413, 265, 353, 276, 283, 282, 295, 372, 340, 346, 347, 348, 349, 350, 357, 465, 383, 300, 293, 334, 296, 336,
+    285, 417,
+)
+# fmt: on
 
 
 @dataclass(frozen=True)
 class FaceLandmarkerConfig(OperatorConfig):
-    """Which network, and how sure it must be."""
+    """Which mesh network, and when its answer is believed."""
 
-    kind: Literal["attention", "plain"] = option("attention", "face mesh with or without attention to lips and eyes")
-    presence_threshold: float = option(0.5, "least probability that the mesh lies on a face")
-    region_scale: float = option(1.5, "side of the region the mesh sees, in sides of the detected or meshed face's box")
-    retry: bool = option(True, "look again with larger, smaller and shifted regions when not sure")
-    refine: bool = option(True, "look once more at the region that the first landmarks give")
-    batch_size: int = option(4, "crops per network call")
+    network: Literal["attention", "plain"] = option(
+        "attention", "attention places lips and eyes anew and accepts more masked faces; plain is smaller"
+    )
+    score_threshold: float = option(0.5, "faces with a lower presence probability get status low_confidence")
+    roi_scale: float = option(1.5, "side of the crop relative to the face box")
+    retry_scales: tuple[float, ...] = option((2.0, 1.2, 2.6), "other crop sizes to try for faces that are not confident")
+    refine_passes: int = option(1, "look again in a crop around the landmarks themselves so many times")
+    batch_size: int = option(32, "faces per forward pass")
 
 
-class Regions(NamedTuple):
-    """Rotated squares of the image, one per face."""
+@dataclass(frozen=True)
+class Squares:
+    """Turned squares in full-image pixels."""
 
     centre_px: Float[np.ndarray, "faces 2"]
-    side_px: Float[np.ndarray, " faces"]
-    angle_rad: Float[np.ndarray, " faces"]
-
-    def varied(self, scale: float, right: float, down: float) -> Regions:
-        """The same squares scaled, and moved along their own axes by shares of the side."""
-        cos, sin = np.cos(self.angle_rad), np.sin(self.angle_rad)
-        move = np.stack([right * cos - down * sin, right * sin + down * cos], -1) * self.side_px[:, None]
-        return Regions(self.centre_px + move, self.side_px * scale, self.angle_rad)
-
-    def at(self, index: np.ndarray) -> Regions:
-        return Regions(*(values[index] for values in self))
+    side_px: Float[np.ndarray, "faces"]
+    angle_rad: Float[np.ndarray, "faces"]
 
 
-def regions_of_detections(
-    boxes: Float[np.ndarray, "faces 4"], keypoints: Float[np.ndarray, "faces 6 2"], scale: float
-) -> Regions:
-    """Squares around detected boxes, turned so that the eyes are level."""
-    eyes = keypoints[:, 1] - keypoints[:, 0]
-    side = (boxes[:, 2:] - boxes[:, :2]).max(1) * scale
-    return Regions((boxes[:, :2] + boxes[:, 2:]) / 2, side, np.arctan2(eyes[:, 1], eyes[:, 0]))
+def squares_from_detections(
+    box_xyxy_px: Float[np.ndarray, "faces 4"], keypoints_px: Float[np.ndarray, "faces 6 2"], scale: float
+) -> Squares:
+    """Square around each box, turned so that the line through the eyes is level."""
+    x, y = (keypoints_px[:, 1] - keypoints_px[:, 0]).T
+    size = box_xyxy_px[:, 2:] - box_xyxy_px[:, :2]
+    return Squares((box_xyxy_px[:, :2] + box_xyxy_px[:, 2:]) / 2, size.max(1) * scale, np.arctan2(y, x))
 
 
-def regions_of_meshes(mesh: Float[np.ndarray, "faces 468 n"], scale: float) -> Regions:
-    """Squares around the bounding boxes that meshes have once their eyes are level."""
-    eyes = mesh[:, RIGHT_EYE_OUTER, :2] - mesh[:, LEFT_EYE_OUTER, :2]
-    angle = np.arctan2(eyes[:, 1], eyes[:, 0])
-    cos, sin = np.cos(angle), np.sin(angle)
-    upright_from_image = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
-    upright = mesh[..., :2] @ np.swapaxes(upright_from_image, -1, -2)
-    low, high = upright.min(1), upright.max(1)
-    centre = np.einsum("fi,fij->fj", (low + high) / 2, upright_from_image)
-    return Regions(centre, (high - low).max(1) * scale, angle)
+def squares_from_mesh(mesh_px: Float[np.ndarray, "faces 468 3"], scale: float) -> Squares:
+    """Square around the mesh's upright bounding box, turned so that the line through the eyes is level."""
+    x, y = (mesh_px[:, _EYE_RIGHT, :2] - mesh_px[:, _EYE_LEFT, :2]).T
+    low, high = mesh_px[..., :2].min(1), mesh_px[..., :2].max(1)
+    return Squares((low + high) / 2, (high - low).max(1) * scale, np.arctan2(y, x))
 
 
 class FaceLandmarker:
-    """Writes 468 and 68 landmarks and the mesh's presence score; unsure faces get the status low_confidence.
+    """Face mesh in full-image pixels with its presence score; retried on other crops where it is not confident.
 
-    A row none of whose faces is ok gets that status too.
+    z has the scale of x and y, smaller is nearer (Kartynnik et al. 2019; attention heads: Grishchenko et al. 2020).
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="face_landmarker",
+        name="FaceLandmarker",
         version="1",
         reads=("image_bytes", "box_xyxy_px", "detection_keypoints_px"),
-        writes=("landmarks468_px", "landmarks68_px", "mesh_score", "face_status", "face_message"),
-        assets=tuple(ASSETS.values()),
+        writes=("landmarks468_px", "landmarks68_px", "mesh_score"),
+        assets=("face_mesh_attention", "face_mesh"),
         wants_gpu=True,
     )
 
     def __init__(
         self, config: FaceLandmarkerConfig = FaceLandmarkerConfig(), assets: AssetStore | None = None, device: str = "cpu"
     ):
-        self.config, self.device = config, device
-        self.mesh = FaceMesh(config.kind, assets or AssetStore(), device, config.batch_size)
+        self.config = config
+        self.device = torch.device(device)
+        name = "face_mesh_attention" if config.network == "attention" else "face_mesh"
+        self._network = TfliteNetwork(*(assets or AssetStore()).network(name)).to(self.device).eval()
 
     def __call__(self, batch: Batch) -> Batch:
-        index = batch.live_faces()
-        if not len(index):
+        live = batch.live_faces()
+        if not len(live):
             return batch
-        frames = [batch.frame(int(i)) for i in batch.face_row[index]]
-        boxes = batch.faces["box_xyxy_px"][index].astype(np.float64)
-        keypoints = batch.faces["detection_keypoints_px"][index].astype(np.float64)
-        mesh, scores = self.locate(frames, boxes, keypoints)
-        batch.put("landmarks468_px", mesh, index)
-        batch.put("landmarks68_px", ibug68_from_mesh(mesh)[..., :2], index)
-        batch.put("mesh_score", scores, index)
-        threshold = self.config.presence_threshold
-        for j, score in zip(index, scores, strict=True):
-            if score < threshold:
-                batch.mark_face(int(j), LOW_CONFIDENCE, f"face mesh presence {score:.2f}, needs {threshold:g}")
-        for i in np.unique(batch.face_row[index]):
-            mine = batch.face_row == i
-            if not (batch.faces["face_status"][mine] == OK).any():
-                best = np.nanmax(batch.faces["mesh_score"][mine])
-                message = f"no face mesh is sure enough: best presence {best:.2f}, needs {threshold:g}"
-                batch.mark_row(int(i), LOW_CONFIDENCE, self.info.name, "LowConfidence", message)
+        boxes, keypoints = batch.faces["box_xyxy_px"][live], batch.faces["detection_keypoints_px"][live]
+        mesh, score = self._run(batch, live, squares_from_detections(boxes, keypoints, self.config.roi_scale))
+        for scale in self.config.retry_scales:
+            unsure = np.flatnonzero(score < self.config.score_threshold)
+            if not len(unsure):
+                break
+            squares = squares_from_detections(boxes[unsure], keypoints[unsure], scale)
+            self._improve(mesh, score, unsure, *self._run(batch, live[unsure], squares))
+        for _ in range(self.config.refine_passes):
+            sure = np.flatnonzero(score >= self.config.score_threshold)
+            if len(sure):
+                again, again_score = self._run(batch, live[sure], squares_from_mesh(mesh[sure], self.config.roi_scale))
+                good = again_score >= self.config.score_threshold
+                mesh[sure[good]], score[sure[good]] = again[good], again_score[good]
+        batch.put("landmarks468_px", mesh, live)
+        batch.put("landmarks68_px", ibug68_from_mesh(mesh), live)
+        batch.put("mesh_score", score, live)
+        self._mark(batch, live, score)
         return batch
 
-    def locate(
-        self, frames: list[np.ndarray], boxes: Float[np.ndarray, "faces 4"], keypoints: Float[np.ndarray, "faces 6 2"]
-    ) -> tuple[Float[np.ndarray, "faces 468 3"], Float[np.ndarray, " faces"]]:
-        """Meshes in image pixels and presence scores; `frames` holds each face's image."""
-        config = self.config
-        start = regions_of_detections(boxes, keypoints, config.region_scale)
-        mesh, scores = self.look(frames, start)
-        unsure = np.flatnonzero(scores < config.presence_threshold)
-        if config.retry and len(unsure):
-            tries = [start.at(unsure).varied(*retry) for retry in _RETRIES]
-            regions = Regions(*(np.concatenate(values) for values in zip(*tries, strict=True)))
-            again = [frames[j] for j in unsure] * len(tries)
-            new_mesh, new_scores = self.look(again, regions)
-            new_mesh = new_mesh.reshape(len(tries), len(unsure), *new_mesh.shape[1:])
-            new_scores = new_scores.reshape(len(tries), len(unsure))
-            best = new_scores.argmax(0), np.arange(len(unsure))
-            mesh, scores = _better(mesh, scores, unsure, new_mesh[best], new_scores[best], np.zeros(len(unsure)))
-        if config.refine:
-            everyone = np.arange(len(scores))
-            new_mesh, new_scores = self.look(frames, regions_of_meshes(mesh, config.region_scale))
-            slack = np.where(new_scores >= config.presence_threshold, 1.0, 0.0)
-            mesh, scores = _better(mesh, scores, everyone, new_mesh, new_scores, slack)
-        return mesh, scores
+    @staticmethod
+    def _improve(mesh: np.ndarray, score: np.ndarray, where: np.ndarray, new: np.ndarray, new_score: np.ndarray) -> None:
+        better = new_score > score[where]
+        mesh[where[better]], score[where[better]] = new[better], new_score[better]
 
-    def look(
-        self, frames: list[np.ndarray], regions: Regions
-    ) -> tuple[Float[np.ndarray, "faces 468 3"], Float[np.ndarray, " faces"]]:
-        """One pass of the mesh over these regions; `frames` holds each region's image."""
-        matrices = square_to_crop(regions.centre_px, regions.side_px, regions.angle_rad, INPUT_PX)
-        crops = np.stack([warp_to_crop(f, m, INPUT_PX) for f, m in zip(frames, matrices, strict=True)])
-        images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        mesh, scores = (values.cpu().numpy() for values in self.mesh(images))
-        mesh = mesh.astype(np.float64)
-        mesh[..., :2] = transform_points(invert_similarity(matrices), mesh[..., :2])
-        mesh[..., 2] *= (regions.side_px / INPUT_PX)[:, None]
-        return mesh.astype(np.float32), scores
+    def _mark(self, batch: Batch, live: np.ndarray, score: np.ndarray) -> None:
+        for j in live[score < self.config.score_threshold]:
+            batch.mark_face(
+                int(j),
+                LOW_CONFIDENCE,
+                f"the face mesh is {batch.faces['mesh_score'][j]:.2f} sure, below {self.config.score_threshold}",
+            )
+        for i in np.unique(batch.face_row[live]):
+            mine = batch.face_row == i
+            if not (batch.faces["face_status"][mine] == "ok").any():
+                message = f"none of {int(mine.sum())} detected faces has landmarks that can be trusted"
+                batch.mark_row(int(i), LOW_CONFIDENCE, self.info.name, "LowConfidence", message)
+
+    def _run(self, batch: Batch, faces: np.ndarray, squares: Squares) -> tuple[np.ndarray, np.ndarray]:
+        """Mesh in full-image pixels and presence probability of these faces."""
+        matrices = square_to_crop(squares.centre_px, np.maximum(squares.side_px, 1.0), squares.angle_rad, INPUT_PX)
+        meshes, scores = [], []
+        for start in range(0, len(faces), self.config.batch_size):
+            part = slice(start, start + self.config.batch_size)
+            rows = batch.face_row[faces[part]]
+            crops = np.stack([warp(batch.frame(int(i)), m, INPUT_PX) for i, m in zip(rows, matrices[part], strict=True)])
+            images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+            mesh, score = mesh_from_outputs(self._network(images))
+            meshes.append(transform_points(invert_similarity(matrices[part]), mesh))
+            scores.append(score)
+        return np.concatenate(meshes).astype(np.float32), np.concatenate(scores)
 
 
-def _better(
-    mesh: np.ndarray, scores: np.ndarray, index: np.ndarray, new_mesh: np.ndarray, new_scores: np.ndarray, slack: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The candidates, where their scores exceed the old ones less `slack`."""
-    take = new_scores > scores[index] - slack
-    mesh, scores = mesh.copy(), scores.copy()
-    mesh[index[take]], scores[index[take]] = new_mesh[take], new_scores[take]
-    return mesh, scores
+def mesh_from_outputs(out: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Mesh (faces 468 3) in network input pixels and presence probability; attention heads replace x and y of their points."""
+    values = {name: value.cpu().numpy().astype(np.float64) for name, value in out.items()}
+    if "output_mesh_identity" in values:
+        mesh = values["output_mesh_identity"].reshape(-1, 468, 3)
+        for name, points in (("output_lips", _LIPS), ("output_left_eye", _EYE_A), ("output_right_eye", _EYE_B)):
+            mesh[:, list(points), :2] = values[name].reshape(len(mesh), -1, 2)
+        logit = values["conv_faceflag"]
+    else:
+        mesh, logit = values["conv2d_21"].reshape(-1, 468, 3), values["conv2d_31"]
+    return mesh, (1 / (1 + np.exp(-logit.reshape(-1)))).astype(np.float32)
