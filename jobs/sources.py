@@ -59,7 +59,7 @@ class SourceConfig(OperatorConfig):
     """What is read, and how it is cut into shards and units."""
 
     kind: Literal["auto", "images", "tar", "parquet"] = option("auto", "kind of input; auto = by the names of the files")
-    images_per_shard: int = option(1000, "images of a folder that make one shard")
+    images_per_shard: int = option(64, "images of a folder that make one shard; shards are what processes share out")
     unit_rows: int = option(32, "images that go through the pipeline together")
     unit_bytes: int = option(256 * 1024 * 1024, "encoded bytes after which a unit is closed early")
     max_image_bytes: int = option(256 * 1024 * 1024, "images with more encoded bytes are rejected without being read")

@@ -1,0 +1,257 @@
+"""The command line: `unmask COMMAND …`, generated from the config types."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from jobs.config import ConfigError, JobConfig, document, load, unknown
+from jobs.fields import Leaf, leaves
+from jobs.ledger import LedgerError
+from jobs.storage import StorageError
+
+OK, OTHER, USAGE, STORAGE = 0, 1, 2, 3
+_EXAMPLES = """examples:
+  unmask reconstruct --input photos/ --output restored/
+  unmask reconstruct --input 's3://bucket/shards/*.tar' --output s3://bucket/restored --config my.yaml
+  unmask reconstruct --input photos/ --output restored/ --inpaint.kind telea --detect.max_faces 4 --dry-run
+  unmask reconstruct --input photos/ --output restored/ --render.views_deg=-45,0,45 --artifacts.views_deg=-45,0,45
+  ray job submit --working-dir . -- python -m jobs.reconstruct --input s3://… --output s3://…
+
+Run the same command again after an interruption: what is committed is skipped.
+
+exit codes: 0 done (images that failed are reported, and listed in manifest/), 1 something else went wrong,
+  2 wrong command line or configuration, 3 trouble with storage or the input, 130 or 143 stopped by Ctrl-C or SIGTERM
+"""
+_POOL = "execution.pools."
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; `number` is the signal's."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `unmask`. Returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"reconstruct": reconstruct, "config": show_config, "report": _report, "assets": _assets, "bench": _bench}
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return OK if arguments else USAGE
+    if arguments[0] not in commands:
+        import difflib
+
+        close = difflib.get_close_matches(arguments[0], commands, 1)
+        hint = f" Did you mean {close[0]}?" if close else " See unmask --help."
+        print(f"unmask: {arguments[0]!r} is not a command.{hint}", file=sys.stderr)
+        return USAGE
+    return commands[arguments[0]](arguments[1:])
+
+
+def _overview() -> str:
+    return """usage: unmask COMMAND [options]
+
+  reconstruct   masked photos in, reconstructed faces out
+  config        print the configuration, every field explained, as YAML to start from
+  report        make report.html of a run anew
+  assets        fetch and verify the networks that a run needs
+  bench         measure
+
+unmask COMMAND --help explains each. A reconstruction is a guess: it must not be used to identify anyone."""
+
+
+def reconstruct(arguments: Sequence[str]) -> int:
+    """`unmask reconstruct`: run the job."""
+    parser = job_parser("unmask reconstruct")
+    options, config, code = _parse(parser, arguments)
+    if config is None:
+        return code
+    from jobs.reconstruct import describe, execute, prepare
+
+    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    committed = 0
+    try:
+        prepared = prepare(config)
+        if options.dry_run:
+            print(describe(prepared))
+            return OK
+        from jobs.progress import ProgressDisplay, Tally, summary_text
+
+        print(f"{prepared.images_left or 'some'} images in {len(prepared.items)} shards to do", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        with ProgressDisplay(prepared.images_left, config.execution.progress_every_s) as display:
+
+            def show(tally: Tally) -> None:
+                nonlocal committed
+                committed = tally.units
+                display.update(tally)
+
+            tally = execute(prepared, show)
+        elapsed = time.monotonic() - started
+        page = _write_report(config, prepared.storage)
+        print(summary_text(tally, elapsed, config.output, prepared.skipped, page))
+        return OK
+    except ConfigError as error:
+        return _fail(USAGE, str(error))
+    except LedgerError as error:
+        return _fail(USAGE, str(error))
+    except StorageError as error:
+        return _fail(STORAGE, str(error))
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        print(f"stopped: {committed} units committed; run the same command to go on", file=sys.stderr)
+        return 128 + number
+    except Exception as error:
+        if os.environ.get("UNMASK_TRACEBACK"):
+            raise
+        return _fail(OTHER, f"{type(error).__name__}: {error}\n(UNMASK_TRACEBACK=1 shows where)")
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def show_config(arguments: Sequence[str]) -> int:
+    """`unmask config`: the configuration as documented YAML, with overrides applied."""
+    parser = job_parser("unmask config", "Print the configuration that a run would use, every field explained, as YAML.")
+    _, config, code = _parse(parser, arguments)
+    if config is not None:
+        print(document(config), end="")
+    return code
+
+
+def job_parser(prog: str, description: str = "Masked photos in, reconstructed faces out.") -> argparse.ArgumentParser:
+    """Parser with one flag per config field, grouped by section."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, epilog=_EXAMPLES, formatter_class=_Formatter, allow_abbrev=False, add_help=False
+    )
+    first = parser.add_argument_group("the run")
+    first.add_argument("-h", "--help", action="help", help="show this and exit")
+    first.add_argument("--config", metavar="FILE", help="YAML with any of the fields below (unmask config prints one)")
+    first.add_argument("--dry-run", action="store_true", help="print the plan and what it would read and write, then exit")
+    groups: dict[str, Any] = {"": first}
+    seen: dict[str, argparse.Action] = {}
+    pool_fields = [leaf for leaf in leaves(JobConfig) if leaf.path.startswith(_POOL)]
+    for leaf in leaves(JobConfig):
+        section = leaf.path.rpartition(".")[0]
+        hidden = leaf.path.startswith(_POOL)
+        if section not in groups and not hidden:
+            groups[section] = parser.add_argument_group(section, _section_doc(section))
+        if leaf.path in seen:
+            if not hidden:
+                seen[leaf.path].help = f"{seen[leaf.path].help}; {_help(leaf)}"
+            continue
+        seen[leaf.path] = groups.get(section, first).add_argument(
+            f"--{leaf.path}",
+            dest=leaf.path,
+            metavar=_metavar(leaf),
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS if hidden else _help(leaf),
+        )
+    names = dict.fromkeys(leaf.path.split(".")[2] for leaf in pool_fields)
+    pools = parser.add_argument_group(
+        "execution.pools", f"--execution.pools.POOL.FIELD N, where POOL is one of {', '.join(names)} (worker: kind fused) and FIELD is"
+    )
+    for leaf in [leaf for leaf in pool_fields if leaf.path.startswith(f"{_POOL}worker.")]:
+        name = leaf.path.rpartition(".")[2]
+        pools.add_argument(f"--{_POOL}POOL.{name}", metavar=_metavar(leaf), default=argparse.SUPPRESS, help=_help(leaf))
+    return parser
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[Any, JobConfig | None, int]:
+    try:
+        options, rest = parser.parse_known_args(arguments)
+    except SystemExit as leave:
+        return None, None, int(leave.code or 0)
+    if rest:
+        names = [word.removeprefix("--").partition("=")[0] for word in rest if word.startswith("--")]
+        lines = [f"--{unknown(name, list(leaves(JobConfig)))}" for name in names] or [f"unexpected: {' '.join(rest)}"]
+        return options, None, _fail(USAGE, "\n".join(lines))
+    flags = {leaf.path for leaf in leaves(JobConfig)}
+    overrides = [(name, text) for name, text in vars(options).items() if name in flags]
+    overrides.sort(key=lambda item: not item[0].endswith(".kind"))  # the kind decides which other fields there are
+    try:
+        return options, load(options.config, overrides), OK
+    except ConfigError as error:
+        return options, None, _fail(USAGE, str(error))
+
+
+def _help(leaf: Leaf) -> str:
+    default = "none" if leaf.default is None else ",".join(map(str, leaf.default)) if isinstance(leaf.default, tuple) else leaf.default
+    kind = f"[{leaf.variant}] " if leaf.variant else ""
+    choices = f" One of {', '.join(map(str, leaf.choices))}." if leaf.choices else ""
+    text = f"{kind}{leaf.help}.{choices} Default: {default if default != '' else 'empty'}"
+    return text.replace("%", "%%")
+
+
+def _metavar(leaf: Leaf) -> str:
+    return leaf.type_name.replace(" or none", "").replace("|", "/").upper() if not leaf.choices else "CHOICE"
+
+
+def _section_doc(section: str) -> str:
+    import inspect
+
+    if not section:
+        return ""
+    annotation = JobConfig.model_fields[section.split(".")[0]].default
+    doc = inspect.getdoc(type(annotation)) or ""
+    return " ".join(doc.split("\n\n")[0].split())
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=34, width=110)
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
+        text = f"{self._prog} --input DIR|s3://… --output DIR|s3://… [--config FILE] [--dry-run] [--SECTION.FIELD VALUE …]"
+        super().add_usage(text, [], [], prefix)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(number)
+
+
+def _fail(code: int, message: str) -> int:
+    print("\n".join(f"error: {line}" if i == 0 else f"       {line}" for i, line in enumerate(message.splitlines())), file=sys.stderr)
+    return code
+
+
+def _write_report(config: JobConfig, storage: Any) -> str | None:
+    if not config.execution.report_images:
+        return None
+    from jobs.report import write_report
+
+    embed = config.output.startswith("s3://")
+    return storage.locate(write_report(storage, most=config.execution.report_images, embed=embed))
+
+
+def _report(arguments: Sequence[str]) -> int:
+    from jobs.report import main as report
+
+    return report(list(arguments))
+
+
+def _assets(arguments: Sequence[str]) -> int:
+    from jobs.assets import main as assets
+
+    return assets(arguments)
+
+
+def _bench(arguments: Sequence[str]) -> int:
+    from jobs.bench import main as bench
+
+    return bench(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

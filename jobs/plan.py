@@ -1,0 +1,144 @@
+"""Config -> the ordered list of operators, with what each reads, what may be forgotten after it, and where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobs.config import ConfigError, JobConfig
+from jobs.execution import OPERATOR_SECTIONS
+from operators.artifacts import ArtifactConfig, ArtifactEncoder
+from operators.assets import read_lock, sha256_of
+from operators.batch import Batch
+from operators.columns import FACE_COLUMNS, ROW_COLUMNS
+from operators.faces.aligner import FaceAligner, FaceAlignerConfig
+from operators.faces.detector import FaceDetector, FaceDetectorConfig
+from operators.faces.landmarker import FaceLandmarker, FaceLandmarkerConfig
+from operators.faces.paste import FacePaster, PasteConfig
+from operators.hole import HolePlanner, HolePlannerConfig
+from operators.images import ImageDecoder, ImageDecoderConfig
+from operators.inpaint.prior import PriorConfig, PriorInpainter
+from operators.inpaint.telea import TeleaConfig, TeleaInpainter
+from operators.morphable.bases import MODELS
+from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
+from operators.morphable.render import FaceRenderer, FaceRendererConfig
+from operators.segment.grabcut import GrabcutSegmenter, GrabcutSegmenterConfig
+from operators.segment.sam import SamSegmenter, SamSegmenterConfig
+from operators.types import Operator, OperatorConfig
+
+OPERATORS: dict[type[OperatorConfig], type[Any]] = {
+    ImageDecoderConfig: ImageDecoder,
+    FaceDetectorConfig: FaceDetector,
+    FaceLandmarkerConfig: FaceLandmarker,
+    FaceAlignerConfig: FaceAligner,
+    GrabcutSegmenterConfig: GrabcutSegmenter,
+    SamSegmenterConfig: SamSegmenter,
+    MorphableFitterConfig: MorphableFitter,
+    FaceRendererConfig: FaceRenderer,
+    HolePlannerConfig: HolePlanner,
+    PriorConfig: PriorInpainter,
+    TeleaConfig: TeleaInpainter,
+    PasteConfig: FacePaster,
+    ArtifactConfig: ArtifactEncoder,
+}
+"""Which operator a config belongs to; the order of operators is that of `OPERATOR_SECTIONS`."""
+
+# Fields that name a file whose content decides the result, and where short names of them lie.
+_FILE_FIELDS = {"basis": MODELS, "checkpoint": None}
+_WRITTEN = ("restored_bytes", "artifact_bytes")
+_GIVEN = ("image_bytes", "given_mask_bytes")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One operator of the plan; `drops` are the columns that nothing after it reads."""
+
+    section: str
+    operator: type[Any]
+    config: OperatorConfig
+    drops: tuple[str, ...] = field(default=())
+
+    def build(self, assets: Any, device: str) -> Operator:
+        """The operator, loaded; called in the process that runs it."""
+        return self.operator(self.config, assets, device if self.operator.info.wants_gpu else "cpu")
+
+    @property
+    def version(self) -> str:
+        """name@version, part of the fingerprint."""
+        return f"{self.operator.info.name}@{self.operator.info.version}"
+
+
+def plan_stages(config: JobConfig) -> tuple[Stage, ...]:
+    """The operators that a config chooses, in order."""
+    sections = [(name, getattr(config, name)) for name in OPERATOR_SECTIONS]
+    return with_drops([Stage(name, OPERATORS[type(chosen)], chosen) for name, chosen in sections])
+
+
+def operator_versions(stages: Sequence[Stage]) -> dict[str, str]:
+    """Section -> operator@version."""
+    return {stage.section: stage.version for stage in stages}
+
+
+def asset_names(stages: Sequence[Stage]) -> tuple[str, ...]:
+    """Assets of the lock file that the stages need."""
+    return tuple(dict.fromkeys(name for stage in stages for name in stage.operator.info.assets))
+
+
+def asset_hashes(stages: Sequence[Stage]) -> dict[str, str]:
+    """SHA-256 of everything that the stages load: assets by name, files by `section.field`.
+
+    Errors: ConfigError when a file that the config names does not exist.
+    """
+    names = asset_names(stages)
+    lock = read_lock() if names else {}
+    hashes = {name: lock[name].sha256 for name in names}
+    for stage in stages:
+        for field_name, folder in _FILE_FIELDS.items():
+            value = getattr(stage.config, field_name, "")
+            if not value:
+                continue
+            shipped = folder / f"{value}.npz" if folder is not None else None
+            path = shipped if shipped is not None and shipped.is_file() else Path(value)
+            if path.is_file():
+                hashes[f"{stage.section}.{field_name}"] = sha256_of(path.read_bytes())
+            elif value != "synthetic":
+                raise ConfigError(f"{stage.section}.{field_name}: no such file: {value}")
+    return hashes
+
+
+def with_drops(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The stages, each told which columns are dead after it: no later operator reads them and no output holds them.
+
+    Errors: ValueError when an operator reads a column that nothing before it writes.
+    """
+    alive = set(_GIVEN)
+    planned = []
+    for i, stage in enumerate(stages):
+        info = stage.operator.info
+        for name in info.reads + info.writes:
+            if name not in ROW_COLUMNS and name not in FACE_COLUMNS:
+                raise ValueError(f"{info.name} names column {name!r}: declare it in operators/columns.py")
+        alive |= set(info.writes)
+        wanted = {name for later in stages[i + 1 :] for name in later.operator.info.reads}
+        dead = sorted(name for name in alive if _is_bulk(name) and name not in wanted)
+        alive -= set(dead)
+        planned.append(Stage(stage.section, stage.operator, stage.config, tuple(dead)))
+    return tuple(planned)
+
+
+def prune(batch: Batch, stage: Stage) -> Batch:
+    """The batch without the columns that are dead after this stage, whether or not it crosses to another process."""
+    if not stage.drops:
+        return batch
+    if "image_bytes" in stage.drops:  # decoded frames would outlive their bytes inside one process only
+        batch, limits = Batch(batch.rows, batch.faces, batch.face_row), batch.limits
+        batch.limits = limits
+    batch.drop(stage.drops)
+    return batch
+
+
+def _is_bulk(name: str) -> bool:
+    column = ROW_COLUMNS.get(name) or FACE_COLUMNS[name]
+    return not column.manifest and name not in _WRITTEN
