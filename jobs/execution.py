@@ -68,7 +68,9 @@ class ExecutionConfig(OperatorConfig):
         "fused", "inline = plain loop without Ray; fused = an actor does a whole shard; pools = one actor pool per operator"
     )
     address: str | None = option(None, "Ray cluster to join; none = the one that RAY_ADDRESS names, else a local one is started")
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "where operators that can use a GPU run; auto = cuda where there is one")
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", "where operators that can use a GPU run; auto = cuda where there is one"
+    )
     threads: int = option(1, "threads that torch, OpenCV and numba use in each process")
     write_threads: int = option(8, "objects that one writer stores at the same time")
     object_store_mb: int | None = option(None, "shared memory of a local Ray, MiB; none = a quarter of the memory, at most 2048")
