@@ -51,7 +51,7 @@ def test_another_kind_drops_the_fields_of_the_old_one(tmp_path):
     ("text", "said"),
     [
         ("detect: {max_face: 3}", "detect.max_face: no such field, did you mean detect.max_faces?"),
-        ("detekt: {max_faces: 3}", "detekt: no such field, did you mean detect"),
+        ("detekt: {max_faces: 3}", "detekt: no such section, did you mean detect?"),
         ("detect: {max_faces: many}", "detect.max_faces: expected int, got 'many'"),
         (
             "detect: {keep: larges}",

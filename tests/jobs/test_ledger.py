@@ -1,6 +1,6 @@
 import pytest
 
-from jobs.ledger import Done, LedgerError, committed, commit_name, differences, image_name, open_run
+from jobs.ledger import Done, LedgerError, commit_name, committed, differences, image_name, open_run
 from jobs.storage import StorageConfig, open_storage
 
 
