@@ -26,11 +26,16 @@ def printable(name: str) -> str:
 def safe_key(name: str) -> str:
     """A relative path for an arbitrary name: never empty, never outside its root, different for different names."""
     raw = name.encode("utf-8", "surrogatepass")
-    parts = [_component(part) for part in re.split(r"[/\\]", unicodedata.normalize("NFC", name)) if part not in ("", ".", "..")]
+    found = [part for part in re.split(r"[/\\]", unicodedata.normalize("NFC", name)) if part not in ("", ".", "..")]
+    parts = [_component(part) for part in found[-_TOTAL_BYTES // 2 :]]
     folders = [part + "_" if _FILE_LIKE.search(part) else part for part in parts[:-1]]
-    while folders and len("/".join([*folders, *parts[-1:]]).encode()) > _TOTAL_BYTES:
-        folders.pop(0)
-    key = "/".join([*folders, *parts[-1:]]) or "unnamed"
+    kept, size = parts[-1:], len("".join(parts[-1:]).encode())
+    for folder in reversed(folders):
+        size += 1 + len(folder.encode())
+        if size > _TOTAL_BYTES:
+            break
+        kept.append(folder)
+    key = "/".join(reversed(kept)) or "unnamed"
     if key == name:
         return key
     return f"{key}~{hashlib.sha256(raw).hexdigest()[:12]}"

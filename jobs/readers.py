@@ -18,6 +18,7 @@ from jobs.storage import ObjectError, Storage
 from jobs.tar import BrokenTarError, TarMember, read_tar
 from operators.types import FAILED, REJECTED
 
+_BUFFER_BYTES = 1024 * 1024
 _JSON_BYTES = 8 * 1024 * 1024
 _BROKEN = "broken-shard"
 _IMAGE_NAMES = ("image_bytes", "image", "img", "jpg", "jpeg", "png", "webp", "bytes", "content", "data")
@@ -120,7 +121,10 @@ def read_parquet(storage: Storage, shard: Shard, config: SourceConfig, notes: Co
     key, _ = shard.files[0]
     where = storage.locate(key)
     try:
-        with storage.open(key) as stream, pq.ParquetFile(pa.PythonFile(stream, mode="r"), pre_buffer=False) as file:
+        with (
+            storage.open(key) as stream,
+            pq.ParquetFile(pa.PythonFile(stream, mode="r"), pre_buffer=False, buffer_size=_BUFFER_BYTES) as file,
+        ):
             columns = _columns(file.schema_arrow, where, config)
             row = 0
             names = list(dict.fromkeys(name for name in columns.values() if name))

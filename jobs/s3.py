@@ -50,6 +50,7 @@ _ADVICE = {
 @lru_cache(maxsize=8)
 def _client(config: StorageConfig, process: int) -> Any:
     session = boto3.session.Session(profile_name=config.profile)
+    elsewhere = config.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return session.client(
         "s3",
         endpoint_url=config.endpoint,
@@ -62,7 +63,7 @@ def _client(config: StorageConfig, process: int) -> Any:
             # S3-compatible stores often lack the newer default checksums and virtual-host addressing.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": "path" if config.endpoint else "auto"},
+            s3={"addressing_style": "path" if elsewhere else "auto"},
             max_pool_connections=32,
         ),
     )
@@ -108,8 +109,11 @@ class S3Storage(Storage):
     def _raw(self, key: str) -> _S3Reader:
         return _S3Reader(self, key, self._config.attempts)
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, durable: bool = True) -> None:
         self._call(key, lambda s3: s3.put_object(**self._key(key), Body=data))
+
+    def flush(self) -> None:
+        pass
 
     def write_if_absent(self, key: str, data: bytes) -> bool:
         def put(s3: Any) -> bool:

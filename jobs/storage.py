@@ -80,8 +80,8 @@ class Storage(ABC):
         """A seekable reader that streams. Errors: as for `read`, some of them at the first read."""
 
     @abstractmethod
-    def write(self, key: str, data: bytes) -> None:
-        """Create or replace atomically."""
+    def write(self, key: str, data: bytes, durable: bool = True) -> None:
+        """Create or replace atomically. Many files are cheaper with `durable=False` and one `flush` before the commit."""
 
     @abstractmethod
     def write_if_absent(self, key: str, data: bytes) -> bool:
@@ -94,6 +94,10 @@ class Storage(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Delete; a missing object is no error."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Wait until everything written before is safe from a power cut; S3 always is."""
 
     def locate(self, key: str) -> str:
         """The object's full name, for people."""
@@ -175,30 +179,37 @@ class LocalStorage(Storage):
         except OSError as error:
             raise self._explain(key, error) from None
 
-    def write(self, key: str, data: bytes) -> None:
+    def flush(self) -> None:
+        if self._fsync:
+            os.sync()
+
+    def write(self, key: str, data: bytes, durable: bool = True) -> None:
         path = self._path(key)
+        sync = durable and self._fsync
         try:
-            temporary = self._temporary(path, data)
+            temporary = self._temporary(path, data, sync)
             try:
                 temporary.replace(path)
             except OSError:
                 temporary.unlink(missing_ok=True)
                 raise
-            self._sync_folder(path.parent)
+            if sync:
+                _sync_folder(path.parent)
         except OSError as error:
             raise self._explain(key, error) from None
 
     def write_if_absent(self, key: str, data: bytes) -> bool:
         path = self._path(key)
         try:
-            temporary = self._temporary(path, data)
+            temporary = self._temporary(path, data, self._fsync)
             try:
                 os.link(temporary, path)
             except FileExistsError:
                 return False
             finally:
                 temporary.unlink(missing_ok=True)
-            self._sync_folder(path.parent)
+            if self._fsync:
+                _sync_folder(path.parent)
         except OSError as error:
             raise self._explain(key, error) from None
         return True
@@ -212,29 +223,20 @@ class LocalStorage(Storage):
         except OSError as error:
             raise self._explain(key, error) from None
 
-    def _temporary(self, path: Path, data: bytes) -> Path:
+    def _temporary(self, path: Path, data: bytes, sync: bool) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
         try:
             with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
-                if self._fsync:
+                if sync:
                     os.fsync(file.fileno())
         except OSError:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
         return temporary
-
-    def _sync_folder(self, folder: Path) -> None:
-        if not self._fsync:
-            return
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _explain(self, key: str, error: OSError) -> StorageError:
         path = self._root / key
@@ -245,3 +247,11 @@ class LocalStorage(Storage):
         if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError):
             return StorageError(f"{path}: a file is where a folder is needed, or the other way round")
         return StorageError(f"{path}: {error.strerror or type(error).__name__}")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,7 +1,7 @@
 """Decode and encode pictures: safe limits, EXIF orientation applied, alpha kept.
 
-One decoder for every path (Pillow's JPEG, PNG and WebP plug-ins): it reports truncated files, where OpenCV returns
-grey, and the same pixels reach every operator. What becomes of the pixels:
+Every path decodes through `decode_rgb`, so the same pixels reach every operator: OpenCV for grey and RGB JPEG (the
+faster one), Pillow for everything else. What becomes of the pixels:
   grey, palette, 1-bit   repeated or looked up into RGB
   16 bit                 scaled to 8 bit, never clipped
   CMYK (JPEG)            Adobe's inverted convention, converted without a profile
@@ -15,6 +15,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
@@ -62,6 +63,8 @@ def decode_rgb(data: bytes | None, limits: DecodeLimits = DEFAULT_LIMITS) -> np.
     Errors: those of `check`; `CorruptImageError` when the pixels cannot be decoded completely.
     """
     header = check(data, limits)
+    if header.format == "JPEG" and header.mode != "CMYK":
+        return _upright(_jpeg(data or b"", header), header.orientation)
     image = _load(data or b"", header)
     if image.mode.startswith("I"):  # 16-bit grey
         pixels = np.asarray(image).astype(np.uint32)
@@ -172,6 +175,19 @@ def _load(data: bytes, header: ImageHeader) -> Image.Image:
     except Exception as error:
         raise CorruptImageError(f"the {header.format} of {len(data)} bytes is damaged or truncated: {error}") from None
     return image
+
+
+def _jpeg(data: bytes, header: ImageHeader) -> np.ndarray:
+    """Pixels as stored. OpenCV fills what a truncated file lacks with grey, so the end is looked for first."""
+    if data.find(b"\xff\xd9", header.scan_offset) < 0:
+        raise CorruptImageError(f"the JPEG of {len(data)} bytes is truncated: it has no end marker")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise CorruptImageError(f"the JPEG of {len(data)} bytes cannot be decoded: {error.err}") from None
+    if pixels is None or pixels.shape[0] * pixels.shape[1] != header.n_pixels:
+        raise CorruptImageError(f"the JPEG of {len(data)} bytes is damaged")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from operators import masks
+from operators.assets import AssetStore
 from operators.batch import Batch
 from operators.segment.prompts import eye_line_and_scale, landmarks_in_crop
 from operators.segment.regions import LEFT_EYE, OVAL, RIGHT_EYE, hulls, polygons
@@ -42,7 +43,7 @@ class HolePlanner:
         writes=("hole", "edge_map", "mask_coverage"),
     )
 
-    def __init__(self, config: HolePlannerConfig = HolePlannerConfig(), assets=None, device: str = "cpu"):
+    def __init__(self, config: HolePlannerConfig = HolePlannerConfig(), assets: AssetStore | None = None, device: str = "cpu"):
         self.config = config
 
     def __call__(self, batch: Batch) -> Batch:

@@ -69,7 +69,8 @@ class AnimatedImageError(RejectedImageError):
 class ImageHeader:
     """What the header says; width and height are those after EXIF orientation.
 
-    `mode` is the stored layout: L, LA, P, RGB, RGBA or CMYK, and `bits` the depth of one sample.
+    `mode` is the stored layout: L, LA, P, RGB, RGBA or CMYK, and `bits` the depth of one sample. `scan_offset` is where the
+    first scan of a JPEG begins.
     """
 
     format: str
@@ -79,6 +80,7 @@ class ImageHeader:
     mode: str
     bits: int = 8
     orientation: int = 1
+    scan_offset: int = 0
 
     @property
     def n_pixels(self) -> int:
@@ -109,12 +111,14 @@ def probe(data: bytes | None) -> ImageHeader:
     raise CorruptImageError(f"not a JPEG, PNG or WebP: {len(data)} bytes that begin with {bytes(data[:8]).hex(' ')}")
 
 
-def _header(format: str, width: int, height: int, frames: int, mode: str, bits: int, orientation: int) -> ImageHeader:
+def _header(
+    format: str, width: int, height: int, frames: int, mode: str, bits: int, orientation: int, scan_offset: int = 0
+) -> ImageHeader:
     if width < 1 or height < 1:
         raise CorruptImageError(f"the {format} header says {width} x {height} pixels")
     if orientation >= 5:
         width, height = height, width
-    return ImageHeader(format, width, height, frames, mode, bits, orientation)
+    return ImageHeader(format, width, height, frames, mode, bits, orientation, scan_offset)
 
 
 def _jpeg(data: bytes) -> ImageHeader:
@@ -142,7 +146,7 @@ def _jpeg(data: bytes) -> ImageHeader:
         at += length
     if size is None:
         raise CorruptImageError("the JPEG has no frame header")
-    return _header("JPEG", size[0], size[1], 1, size[2], 8, orientation)
+    return _header("JPEG", size[0], size[1], 1, size[2], 8, orientation, at)
 
 
 def _png(data: bytes) -> ImageHeader:

@@ -9,7 +9,7 @@ linear model on the coarse mesh is a linear model on the fine one.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
@@ -61,44 +61,65 @@ def _boundary_laplacian(points: np.ndarray, edges: np.ndarray) -> sparse.csr_mat
     return (sparse.diags(np.asarray(weights.sum(1)).ravel()) - weights).tocsr()
 
 
+def fair(
+    points: Float[np.ndarray, "vertices 3"], triangles: Int[np.ndarray, "triangles 3"], known: Int[np.ndarray, " known"]
+) -> Float[np.ndarray, "vertices known"]:
+    """Matrix that spreads values at the known vertices over the mesh with the least bending (bi-Laplacian of `points`)."""
+    result = np.zeros((len(points), len(known)))
+    result[known, np.arange(len(known))] = 1
+    free = np.setdiff1d(np.arange(len(points)), known)
+    if len(free):
+        stiffness, area = _laplacian(points, triangles)
+        edges = boundary_edges(triangles)
+        inside = np.ones(len(points))
+        inside[edges.ravel()] = 0
+        rim = _boundary_laplacian(points, edges)
+        energy = (stiffness.T @ sparse.diags(inside / area) @ stiffness + rim.T @ rim).tocsr()
+        rows = energy[free]
+        result[free] = splu(rows[:, free].tocsc()).solve(-rows[:, known].toarray())
+    return result
+
+
 class Refinement:
     """The finer mesh and the matrix that carries any per-vertex quantity to it.
 
     `triangles` (finer, 3); `smooth` (fine, coarse) for positions and modes; `linear` (fine, coarse) for UV coordinates, which
-    must stay inside the coarse triangles. In both, the first rows are the identity.
+    must stay inside the coarse triangles. In both, the first rows are the identity. Triangles named in `membrane` (between
+    the lips) do not bend with the rest: the surface is cut open there, and they are stretched flat over the cut.
     """
 
-    def __init__(self, points: Float[np.ndarray, "vertices 3"], triangles: Int[np.ndarray, "triangles 3"], levels: int):
+    def __init__(
+        self,
+        points: Float[np.ndarray, "vertices 3"],
+        triangles: Int[np.ndarray, "triangles 3"],
+        levels: int,
+        membrane: Bool[np.ndarray, " triangles"] | None = None,
+    ):
         coarse = len(points)
+        cut = np.zeros(len(triangles), bool) if membrane is None else membrane
         linear = sparse.identity(coarse, format="csr")
+        parents = np.tile(np.arange(coarse)[:, None], 2)
         for _ in range(levels):
             triangles, edges = midpoint_split(triangles, linear.shape[0])
+            cut = np.repeat(cut, 4)
             count = len(edges)
             half = sparse.coo_matrix(
                 (np.full(2 * count, 0.5), (np.repeat(np.arange(count), 2), edges.ravel())), (count, linear.shape[0])
             )
             linear = sparse.vstack([linear, half.tocsr() @ linear]).tocsr()
+            parents = np.concatenate([parents, edges])
         self.triangles = triangles
         self.linear: np.ndarray = linear.toarray()
-        self.smooth: np.ndarray = self._fair(linear @ np.asarray(points, np.float64), triangles, coarse)
+        self.smooth: np.ndarray = np.zeros(linear.shape)
+        used = np.union1d(np.unique(triangles[~cut]), np.arange(coarse))
+        number = np.full(len(parents), -1)
+        number[used] = np.arange(len(used))
+        flat = linear @ np.asarray(points, np.float64)
+        self.smooth[used] = fair(flat[used], number[triangles[~cut]], np.arange(coarse))
+        for vertex in np.flatnonzero(number < 0):
+            self.smooth[vertex] = self.smooth[parents[vertex]].mean(0)
 
-    @staticmethod
-    def _fair(flat: np.ndarray, triangles: np.ndarray, coarse: int) -> np.ndarray:
-        """Rows that minimise bending energy with the first `coarse` values given."""
-        if len(flat) == coarse:
-            return np.eye(coarse)
-        stiffness, area = _laplacian(flat, triangles)
-        edges = boundary_edges(triangles)
-        inside = np.ones(len(flat))
-        inside[edges.ravel()] = 0
-        energy = stiffness.T @ sparse.diags(inside / area) @ stiffness
-        rim = _boundary_laplacian(flat, edges)
-        energy = (energy + rim.T @ rim).tocsc()
-        known, free = slice(0, coarse), slice(coarse, None)
-        solved = splu(energy[free, free]).solve(-energy[free, known].toarray())
-        return np.vstack([np.eye(coarse), solved])
-
-    def mirror(self, coarse_mirror: Int[np.ndarray, "vertices"]) -> Int[np.ndarray, "fine"]:
+    def mirror(self, coarse_mirror: Int[np.ndarray, " vertices"]) -> Int[np.ndarray, " fine"]:
         """Mirror partner of every fine vertex; the coarse triangulation must be symmetric."""
         keys = {tuple(np.flatnonzero(row)) + tuple(np.round(row[row > 0], 4)): i for i, row in enumerate(self.linear)}
         partner = np.empty(len(self.linear), np.int64)

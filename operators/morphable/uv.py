@@ -18,8 +18,8 @@ class UvAtlas:
     """Triangle and barycentric coordinates of every covered texel, in row order of the texture."""
 
     px: int
-    texels: Int[np.ndarray, "covered"]
-    triangle: Int[np.ndarray, "covered"]
+    texels: Int[np.ndarray, " covered"]
+    triangle: Int[np.ndarray, " covered"]
     corners: Int[np.ndarray, "covered 3"]
     """Vertices of that triangle."""
     barycentric: Float[np.ndarray, "covered 3"]
@@ -38,13 +38,46 @@ class UvAtlas:
         rows, columns = nearest
         return values[slot[(rows * self.px + columns).ravel()]]
 
-    def mirrored(self) -> Int[np.ndarray, "covered"]:
+    def at(self, other: UvAtlas) -> UvAtlas:
+        """This atlas at the texels that the other covers (each must be covered here, or have a neighbour that is)."""
+        slot = self.spread(np.arange(len(self.texels))[:, None])[other.texels, 0]
+        return UvAtlas(self.px, other.texels, self.triangle[slot], self.corners[slot], self.barycentric[slot])
+
+    def mirrored(self) -> Int[np.ndarray, " covered"]:
         """Position, among the covered texels, of each one's left-right partner; the UV layout must be symmetric.
 
         A rim texel without an exact partner gets the nearest covered one.
         """
         row, column = np.divmod(self.texels, self.px)
         return self.spread(np.arange(len(self.texels))[:, None])[row * self.px + self.px - 1 - column, 0]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Covered texels folded along the face's midline: `left` are the ones kept, `slot` says where each one's value is kept."""
+
+    left: Int[np.ndarray, " half"]
+    slot: Int[np.ndarray, " covered"]
+    flip: Int[np.ndarray, " covered"]
+
+    @classmethod
+    def of(cls, columns: Int[np.ndarray, " covered"], flip: Int[np.ndarray, " covered"], px: int) -> Fold:
+        """From the texels' columns in the texture and their mirror partners."""
+        is_left = columns < px / 2
+        left = np.flatnonzero(is_left)
+        place = np.cumsum(is_left) - 1
+        return cls(left, place[np.where(is_left, np.arange(len(flip)), flip)], flip)
+
+    def mean(self, values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted mean of the two halves of (covered, 3) values, and the greater weight."""
+        w, other = weight[self.left, None], weight[self.flip[self.left], None]
+        total = values[self.left] * w + values[self.flip[self.left]] * other
+        return total / np.maximum(w + other, 1e-6), np.maximum(w, other)[:, 0]
+
+
+def fold_atlas(atlas: UvAtlas) -> Fold:
+    """The fold of a left-right symmetric atlas."""
+    return Fold.of(atlas.texels % atlas.px, atlas.mirrored(), atlas.px)
 
 
 def build_atlas(
@@ -93,8 +126,8 @@ class Unwrapped:
     """RGB in [0, 1]; 0 where outside the photo."""
     normal: Float[np.ndarray, "covered 3"]
     """Unit, x right, y up, z to the camera, as the camera sees it (pose included: light is fixed to the camera)."""
-    visible: Bool[np.ndarray, "covered"]
-    footprint: Float[np.ndarray, "covered"]
+    visible: Bool[np.ndarray, " covered"]
+    footprint: Float[np.ndarray, " covered"]
     """Photo pixels per texel: near 0 where the surface is seen edge-on or folded away (a closed mouth's inside)."""
 
 
@@ -160,3 +193,16 @@ def _nearest(place: np.ndarray, width: float, slack: float) -> np.ndarray:
     depth = np.full(index.max() + 1, np.inf)
     np.minimum.at(depth, index, place[:, 2])
     return place[:, 2] <= depth[index] + slack * width
+
+
+def contour_mask(
+    contours: list[Float[np.ndarray, "points 2"]], atlas: UvAtlas, soft_px: float = 0.0
+) -> Float[np.ndarray, " covered"]:
+    """1 inside any of the closed UV contours, 0 outside, at the covered texels; the edge blurred by `soft_px` texels."""
+    canvas = np.zeros((atlas.px * 4, atlas.px * 4), np.uint8)
+    for contour in contours:
+        cv2.fillPoly(canvas, [np.round(contour * atlas.px * 4).astype(np.int32)], 255)
+    mask = cv2.resize(canvas, (atlas.px, atlas.px), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    if soft_px:
+        mask = cv2.GaussianBlur(mask, (0, 0), soft_px)
+    return mask.ravel()[atlas.texels]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from operators.assets import AssetStore
 from operators.segment.grabcut import GrabcutSegmenter, GrabcutSegmenterConfig
 from operators.segment.sam import SamSegmenter, SamSegmenterConfig
 
@@ -13,6 +12,8 @@ SegmenterConfig = GrabcutSegmenterConfig | SamSegmenterConfig
 SEGMENTERS = {"grabcut": (GrabcutSegmenterConfig, GrabcutSegmenter), "sam": (SamSegmenterConfig, SamSegmenter)}
 
 
-def build_segmenter(config: SegmenterConfig, assets: Any = None, device: str = "cpu") -> GrabcutSegmenter | SamSegmenter:
+def build_segmenter(
+    config: SegmenterConfig, assets: AssetStore | None = None, device: str = "cpu"
+) -> GrabcutSegmenter | SamSegmenter:
     """The segmenter of `config.kind`, ready to be called on batches."""
     return SEGMENTERS[config.kind][1](config, assets, device)  # type: ignore[arg-type]

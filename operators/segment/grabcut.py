@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from operators import masks
+from operators.assets import AssetStore
 from operators.batch import Batch
 from operators.segment.given import given_occluders
 from operators.segment.presence import EVIDENCE_AT_MOST, EVIDENCE_THRESHOLD, is_covered, occluder_evidence
@@ -53,7 +54,9 @@ class GrabcutSegmenter:
         ),
     )
 
-    def __init__(self, config: GrabcutSegmenterConfig = GrabcutSegmenterConfig(), assets: Any = None, device: str = "cpu"):
+    def __init__(
+        self, config: GrabcutSegmenterConfig = GrabcutSegmenterConfig(), assets: AssetStore | None = None, device: str = "cpu"
+    ):
         self.config = config
 
     def __call__(self, batch: Batch) -> Batch:

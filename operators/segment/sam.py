@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from operators import masks
+from operators.assets import AssetStore
 from operators.batch import Batch
 from operators.segment.given import given_occluders
 from operators.segment.presence import EVIDENCE_THRESHOLD, is_covered, occluder_evidence
@@ -65,7 +66,7 @@ class SamSegmenter:
     def __init__(
         self,
         config: SamSegmenterConfig = SamSegmenterConfig(),
-        assets: Any = None,
+        assets: AssetStore | None = None,
         device: str = "cpu",
         sam: Sam | None = None,
     ):

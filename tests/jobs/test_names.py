@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.names import NameTable, printable, safe_key
@@ -13,6 +13,7 @@ from jobs.names import NameTable, printable, safe_key
 anything = st.text(st.characters(), max_size=60) | st.text(st.sampled_from("ab/\\.~ \0:éCON1A"), max_size=30)
 
 
+@settings(deadline=None)
 @given(anything)
 @example("")
 @example("../../x")
@@ -35,11 +36,13 @@ def test_a_key_is_a_safe_relative_path(name):
     assert key == safe_key(name)
 
 
+@settings(deadline=None)
 @given(st.lists(anything, unique=True, max_size=8))
 def test_different_names_get_different_keys(names):
     assert len({safe_key(name) for name in names}) == len(names)
 
 
+@settings(deadline=None)
 @given(st.lists(anything | st.sampled_from(["a", "A", "a~2", "é", "e\u0301", "x/../a", "ß", "SS"]), max_size=12))
 def test_a_table_never_gives_one_key_twice_even_where_case_is_ignored(names):
     table = NameTable()
@@ -77,6 +80,7 @@ def test_repeated_names_are_numbered_in_order():
     assert [table.key(name) for name in ("a", "b", "a", "A", "a")] == ["a", "b", "a~2", "A~3", "a~4"]
 
 
+@settings(deadline=None)
 @given(anything)
 def test_printable_is_valid_text(name):
     assert isinstance(printable(name).encode(), bytes)

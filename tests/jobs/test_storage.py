@@ -42,7 +42,8 @@ def test_write_replaces_and_write_if_absent_does_not(storage):
     assert not storage.write_if_absent("x/y", b"2")
     assert not storage.write_if_absent("x/y", b"1")
     assert storage.read("x/y") == b"1"
-    storage.write("x/y", b"3")
+    storage.write("x/y", b"3", durable=False)
+    storage.flush()
     assert storage.read("x/y") == b"3"
     assert [info.key for info in storage.list()] == ["x/y"]
 
@@ -95,6 +96,25 @@ def test_disk_keys_stay_below_the_root(tmp_path, key):
     for call in (lambda: storage.write(key, b""), lambda: storage.read(key), lambda: storage.delete(key)):
         with pytest.raises(ValueError, match="is no key below"):
             call()
+
+
+def test_disk_waits_for_the_disk_unless_told_otherwise(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    monkeypatch.setattr(os, "sync", lambda: synced.append("all"))
+    storage = open_storage(tmp_path)
+    storage.write("a", b"", durable=False)
+    assert synced == []
+    storage.flush()
+    assert synced == ["all"]
+    storage.write("a", b"")
+    assert len(synced) == 3  # the file and its folder
+    storage.write_if_absent("b", b"")
+    assert len(synced) == 5
+    quick = open_storage(tmp_path, StorageConfig(fsync=False))
+    quick.write("a", b"")
+    quick.flush()
+    assert len(synced) == 5
 
 
 def test_disk_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):

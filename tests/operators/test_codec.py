@@ -133,6 +133,31 @@ def test_adobe_inverted_cmyk():
     assert decode_rgb(data).min() > 250
 
 
+def test_jpeg_that_stores_rgb_instead_of_ycc():
+    data = saved(Image.fromarray(RGB), "JPEG", quality=100, keep_rgb=True)
+    assert np.abs(decode_rgb(data).astype(int) - RGB).max() <= 2
+
+
+def test_a_truncated_jpeg_with_a_whole_thumbnail_fails():
+    exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + encode(RGB, "JPEG")
+    data = encode(gradient(200, 300), "JPEG", exif=exif)
+    assert decode_rgb(data).shape == (200, 300, 3)
+    with pytest.raises(CorruptImageError, match="truncated"):
+        decode_rgb(data[:-100])
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.98])
+def test_a_truncated_progressive_jpeg_fails(share):
+    data = saved(Image.fromarray(gradient(200, 300)), "JPEG", progressive=True)
+    assert decode_rgb(data).shape == (200, 300, 3)
+    with pytest.raises(CorruptImageError):
+        decode_rgb(data[: int(len(data) * share)])
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_not_matter():
+    assert np.array_equal(decode_rgb(encode(RGB, "JPEG") + bytes(99)), decode_rgb(encode(RGB, "JPEG")))
+
+
 def test_colour_profile_is_offered_for_rgb_only():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert icc_profile(encode(RGB, "JPEG", icc=profile)) == profile

@@ -8,9 +8,9 @@ import numpy as np
 
 from operators.morphable.basis import FaceBasis
 from operators.morphable.subdivide import Refinement
-from operators.morphable.uv import build_atlas
+from operators.morphable.uv import build_atlas, fold_atlas
 
-FORMAT = "open_face/1"
+FORMAT = "open_face/3"
 LICENCE = "Apache-2.0 (data: public domain and CC BY 4.0; see operators/models/open_face.md)"
 
 
@@ -22,6 +22,7 @@ def save_open_face(
     triangles: np.ndarray,
     uv: np.ndarray,
     mirror: np.ndarray,
+    mouth: np.ndarray,
     landmarks68: np.ndarray,
     levels: int,
     texture_px: int,
@@ -30,7 +31,8 @@ def save_open_face(
     light_mean: np.ndarray,
     light_std: np.ndarray,
 ) -> None:
-    """Write the compact file. Shapes as in `FaceBasis`, but on the coarse mesh, and albedo on the covered texels only.
+    """Write the compact file. Shapes as in `FaceBasis`, but on the coarse mesh, and albedo on the left half of the covered texels
+    only (`fold_atlas`): it is symmetric.
 
     Modes of shape are float16 (mm), albedo modes 8-bit with one scale per mode, the mean albedo 16-bit. Same arrays, same bytes.
     """
@@ -44,6 +46,7 @@ def save_open_face(
         triangles=triangles.astype(np.uint16),
         uv=uv.astype(np.float32),
         mirror=mirror.astype(np.uint16),
+        mouth=mouth.astype(bool),
         landmarks68=landmarks68.astype(np.uint16),
         levels=np.array(levels, np.uint8),
         texture_px=np.array(texture_px, np.uint16),
@@ -63,14 +66,15 @@ def load_open_face(path: Path) -> FaceBasis:
         data = {name: file[name] for name in file.files}
     mean = data["mean"].astype(np.float64)
     coarse = data["triangles"].astype(np.int64)
-    refined = Refinement(mean, coarse, int(data["levels"]))
+    refined = Refinement(mean, coarse, int(data["levels"]), data["mouth"])
     uv = data["uv"].astype(np.float64)
     px = int(data["texture_px"])
     atlas = build_atlas(uv, coarse, px)
     scale = data["albedo_scale"]
+    slot = fold_atlas(atlas).slot
     albedo = np.empty((len(scale), px * px, 3), np.float32)
     for k, mode in enumerate(data["albedo"]):
-        albedo[k] = atlas.spread(mode.astype(np.float32) * scale[k])
+        albedo[k] = atlas.spread(mode[slot].astype(np.float32) * scale[k])
     return FaceBasis(
         name=Path(path).stem,
         licence=LICENCE,
@@ -81,7 +85,7 @@ def load_open_face(path: Path) -> FaceBasis:
         triangles=refined.triangles.astype(np.int32),
         uv=(refined.linear @ uv).astype(np.float32),
         uv_triangles=refined.triangles.astype(np.int32),
-        albedo_mean=atlas.spread(data["albedo_mean"].astype(np.float32) / np.float32(65535)),
+        albedo_mean=atlas.spread(data["albedo_mean"][slot].astype(np.float32) / np.float32(65535)),
         albedo=albedo,
         texture_px=px,
         landmarks68=data["landmarks68"].astype(np.int32),

@@ -21,23 +21,25 @@ def similarity(
 
 
 def mirrored(
-    points: Float[np.ndarray, "*faces vertices 3"], mirror: Int[np.ndarray, "vertices"]
+    points: Float[np.ndarray, "*faces vertices 3"], mirror: Int[np.ndarray, " vertices"]
 ) -> Float[np.ndarray, "*faces vertices 3"]:
     """The mirror image with each vertex renamed to its partner, so that it is a face of the same topology."""
     return points[..., mirror, :] * np.array([-1.0, 1.0, 1.0])
 
 
-def generalized_procrustes(
+def align_faces(
     faces: Float[np.ndarray, "faces vertices 3"],
-    mirror: Int[np.ndarray, "vertices"],
+    mirror: Int[np.ndarray, " vertices"],
     start: Float[np.ndarray, "vertices 3"],
     rounds: int = 6,
-) -> tuple[Float[np.ndarray, "faces vertices 3"], Float[np.ndarray, "vertices 3"]]:
-    """Faces aligned to their own symmetric mean (Gower 1975), and that mean, of the size and pose of `start`."""
-    mean = start
-    aligned = faces
+) -> Float[np.ndarray, "faces vertices 3"]:
+    """Landmark meshes (face frame, any scale) aligned to their own symmetric mean, in the pose and size of `start`.
+
+    Generalized Procrustes analysis (Gower 1975).
+    """
+    mean, moved = start, faces
     for _ in range(rounds):
-        aligned = similarity(faces, mean)
-        mean = aligned.mean(0)
+        moved = similarity(faces, mean)
+        mean = moved.mean(0)
         mean = similarity((mean + mirrored(mean, mirror)) / 2, start)
-    return aligned, mean
+    return moved

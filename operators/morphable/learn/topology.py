@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 IBUG68_FROM_MESH: tuple[int | tuple[int, int], ...] = (
     127,
@@ -84,6 +84,16 @@ OUTER_EYES = (33, 263)
 """Mesh points at the outer corners of the eyes."""
 
 
+EYE_CONTOUR = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+"""Lid edge of one eye, in order; the other eye's are the mirror partners."""
+
+MOUTH_CONTOUR = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+"""Inner edge of the lips, in order."""
+
+HAIRLINE = (10, 109, 67, 103, 54, 21, 338, 297, 332, 284, 251)
+"""Upper rim of the mesh, which no expression moves."""
+
+
 @dataclass(frozen=True)
 class Topology:
     """Connectivity of the face mesh and its standard shape (any unit, face frame)."""
@@ -92,7 +102,9 @@ class Topology:
     triangles: Int[np.ndarray, "triangles 3"]
     uv: Float[np.ndarray, "vertices 2"]
     """In [0, 1], v down, left-right symmetric about u = 0.5."""
-    mirror: Int[np.ndarray, "vertices"]
+    mirror: Int[np.ndarray, " vertices"]
+    mouth: Bool[np.ndarray, " triangles"]
+    """Triangles between the lips."""
 
 
 def read_topology(path: Path) -> Topology:
@@ -120,10 +132,12 @@ def read_topology(path: Path) -> Topology:
     uv = np.array(coordinates)[uv_of] * [1.0, -1.0] + [0.0, 1.0]
     uv = (uv + uv[mirror] * [-1.0, 1.0] + [1.0, 0.0]) / 2
     uv[:, 1] += 0.5 - (uv[:, 1].min() + uv[:, 1].max()) / 2
-    return Topology(vertices, triangles, uv, mirror)
+    return Topology(
+        vertices, triangles, uv.astype(np.float32).astype(np.float64), mirror, np.isin(triangles, MOUTH_CONTOUR).all(1)
+    )
 
 
-def mirror_partners(points: Float[np.ndarray, "vertices 3"], tolerance: float = 1e-3) -> Int[np.ndarray, "vertices"]:
+def mirror_partners(points: Float[np.ndarray, "vertices 3"], tolerance: float = 1e-3) -> Int[np.ndarray, " vertices"]:
     """For each vertex the one at its mirror image in x = 0, to `tolerance` of the mesh's width."""
     flipped = points * [-1.0, 1.0, 1.0]
     distance = np.linalg.norm(flipped[:, None] - points[None], axis=-1)
