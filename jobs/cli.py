@@ -160,7 +160,8 @@ def job_parser(prog: str, description: str = "Masked photos in, reconstructed fa
         )
     names = dict.fromkeys(leaf.path.split(".")[2] for leaf in pool_fields)
     pools = parser.add_argument_group(
-        "execution.pools", f"--execution.pools.POOL.FIELD N, where POOL is one of {', '.join(names)} (worker: kind fused) and FIELD is"
+        "execution.pools",
+        f"--execution.pools.POOL.FIELD N, where POOL is one of {', '.join(names)} (worker: kind fused) and FIELD is",
     )
     for leaf in [leaf for leaf in pool_fields if leaf.path.startswith(f"{_POOL}worker.")]:
         name = leaf.path.rpartition(".")[2]
@@ -187,7 +188,9 @@ def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[A
 
 
 def _help(leaf: Leaf) -> str:
-    default = "none" if leaf.default is None else ",".join(map(str, leaf.default)) if isinstance(leaf.default, tuple) else leaf.default
+    default = (
+        "none" if leaf.default is None else ",".join(map(str, leaf.default)) if isinstance(leaf.default, tuple) else leaf.default
+    )
     kind = f"[{leaf.variant}] " if leaf.variant else ""
     choices = f" One of {', '.join(map(str, leaf.choices))}." if leaf.choices else ""
     text = f"{kind}{leaf.help}.{choices} Default: {default if default != '' else 'empty'}"
@@ -222,7 +225,10 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _fail(code: int, message: str) -> int:
-    print("\n".join(f"error: {line}" if i == 0 else f"       {line}" for i, line in enumerate(message.splitlines())), file=sys.stderr)
+    print(
+        "\n".join(f"error: {line}" if i == 0 else f"       {line}" for i, line in enumerate(message.splitlines())),
+        file=sys.stderr,
+    )
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,7 +44,7 @@ class ConfigError(ValueError):
 class JobConfig(BaseModel):
     """Everything that a run of `reconstruct` depends on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     input: str = Field("", description="folder, glob, file or s3:// URI of the photos")
     output: str = Field("", description="folder or s3:// URI that results go to")
@@ -102,9 +103,14 @@ def load(path: str | Path | None = None, overrides: Iterable[tuple[str, str]] = 
         _override(data, name, text, known)
     _fill_kinds(data, known)
     try:
-        return model.model_validate(data)
+        config = model.model_validate(data)
     except ValidationError as error:
         raise ConfigError("\n".join(dict.fromkeys(_explain(item, known) for item in error.errors()))) from None
+    values = {leaf.path: _lookup(config.model_dump(), leaf)[1] for leaf in known}
+    endless = [f"{path}: expected a number, got {value}" for path, value in values.items() if _is_endless(value)]
+    if endless:
+        raise ConfigError("\n".join(endless))
+    return config
 
 
 def document(config: BaseModel) -> str:
@@ -141,6 +147,11 @@ def _lookup(values: Any, leaf: Leaf) -> tuple[bool, Any]:
             return False, None
         values = values[part]
     return True, values
+
+
+def _is_endless(value: Any) -> bool:
+    numbers = value if isinstance(value, list | tuple) else (value,)
+    return any(isinstance(number, float) and not math.isfinite(number) for number in numbers)
 
 
 def _plain(value: Any) -> Any:
@@ -189,6 +200,12 @@ def unknown(name: str, known: list[Leaf]) -> str:
     """What to say of a field that does not exist."""
     paths = {leaf.path: leaf for leaf in known}
     section, _, field = name.rpartition(".")
+    if not section:
+        sections = {path.split(".")[0] for path in paths}
+        close = difflib.get_close_matches(name, sections, 1, 0.6)
+        return f"{name}: no such section" + (
+            f", did you mean {close[0]}?" if close else f", expected {', '.join(sorted(sections))}"
+        )
     close = difflib.get_close_matches(name, paths, 1, 0.6)
     if not close and field:
         close = [path for path in paths if path.rpartition(".")[2] == field][:1]

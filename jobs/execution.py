@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, make_dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from operators.types import OperatorConfig, option
 
@@ -48,16 +48,24 @@ class PoolConfig(OperatorConfig):
                 raise ValueError(f"{name} must not be negative, got {value}")
 
 
-def _pools() -> type:
-    names = ("worker", "read", *OPERATOR_SECTIONS, "write")
-    fields = [(name, PoolConfig, field(default=PoolConfig())) for name in names]
-    made = make_dataclass("PoolsConfig", fields, bases=(OperatorConfig,), frozen=True)
-    made.__module__ = __name__
-    made.__doc__ = "`worker` is the pool of `kind: fused`; the others are those of `kind: pools`."
-    return made
+@dataclass(frozen=True)
+class PoolsConfig(OperatorConfig):
+    """`worker` is the pool of `kind: fused`; the others are those of `kind: pools`."""
 
-
-PoolsConfig: Any = _pools()
+    worker: PoolConfig = PoolConfig()
+    read: PoolConfig = PoolConfig()
+    decode: PoolConfig = PoolConfig()
+    detect: PoolConfig = PoolConfig()
+    landmark: PoolConfig = PoolConfig()
+    align: PoolConfig = PoolConfig()
+    segment: PoolConfig = PoolConfig()
+    fit: PoolConfig = PoolConfig()
+    render: PoolConfig = PoolConfig()
+    hole: PoolConfig = PoolConfig()
+    inpaint: PoolConfig = PoolConfig()
+    paste: PoolConfig = PoolConfig()
+    artifacts: PoolConfig = PoolConfig()
+    write: PoolConfig = PoolConfig()
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,9 @@ class ExecutionConfig(OperatorConfig):
         "fused", "inline = plain loop without Ray; fused = an actor does a whole shard; pools = one actor pool per operator"
     )
     address: str | None = option(None, "Ray cluster to join; none = the one that RAY_ADDRESS names, else a local one is started")
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "where operators that can use a GPU run; auto = cuda where there is one")
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", "where operators that can use a GPU run; auto = cuda where there is one"
+    )
     threads: int = option(1, "threads that torch, OpenCV and numba use in each process")
     write_threads: int = option(8, "objects that one writer stores at the same time")
     object_store_mb: int | None = option(None, "shared memory of a local Ray, MiB; none = a quarter of the memory, at most 2048")

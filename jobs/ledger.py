@@ -107,9 +107,8 @@ def open_run(storage: Storage, run: Mapping[str, Any], write: bool = True) -> No
 
     Errors: `LedgerError` when the output holds another run's results.
     """
-    if not storage.exists(RUN):
-        if not write or storage.write_if_absent(RUN, _pretty(run)):
-            return
+    if not storage.exists(RUN) and (not write or storage.write_if_absent(RUN, _pretty(run))):
+        return
     there = json.loads(storage.read(RUN))
     if there.get("fingerprint") == run["fingerprint"]:
         return

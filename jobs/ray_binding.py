@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -144,7 +144,7 @@ def joins_cluster(execution: ExecutionConfig) -> bool:
 
 
 @contextmanager
-def ray_session(execution: ExecutionConfig) -> Iterator[dict[str, float]]:
+def ray_session(execution: ExecutionConfig) -> Iterator[Mapping[str, float]]:
     """Ray for the time of a run: the cluster of `address` or RAY_ADDRESS, else a local one that only loopback can reach."""
     joined = joins_cluster(execution)
     if not joined:
@@ -178,7 +178,7 @@ def ray_session(execution: ExecutionConfig) -> Iterator[dict[str, float]]:
         ray.shutdown()
 
 
-def run_units(work: Work, items: Sequence[Item]) -> Iterator[UnitReport]:
+def run_units(work: Work, items: Sequence[Item]) -> Generator[UnitReport, None, None]:
     """Take the shards through the plan; a report comes as soon as its unit is committed.
 
     Errors: whatever a process raised that is not about one row (`StorageError` and the like), unwrapped.
@@ -215,7 +215,7 @@ def _through(dataset: Any, actor: type, pool: Pool, *arguments: Any) -> Any:
     import ray.data
 
     same = pool.min_size == pool.max_size
-    sizes = {"size": pool.min_size} if same else {"min_size": pool.min_size, "max_size": pool.max_size}
+    sizes: dict[str, Any] = {"size": pool.min_size} if same else {"min_size": pool.min_size, "max_size": pool.max_size}
     return dataset.map_batches(
         actor,
         fn_constructor_args=arguments,

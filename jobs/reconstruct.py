@@ -1,6 +1,6 @@
 """Masked photos in, reconstructed faces out.
 
-    python -m jobs.reconstruct --config configs/reconstruct.yaml --input DIR|s3://… --output DIR|s3://…
+python -m jobs.reconstruct --config configs/reconstruct.yaml --input DIR|s3://… --output DIR|s3://…
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ def summary_of(tally: Tally, elapsed_s: float, skipped: int) -> dict[str, Any]:
         "read_bytes": tally.read_bytes,
         "written_bytes": tally.written_bytes,
         "peak_rss_bytes": max(tally.peaks.values(), default=0),
+        "peak_rss_sum_bytes": sum(tally.peaks.values()),
         "processes": len(tally.peaks),
     }
 
@@ -154,7 +155,10 @@ def describe(prepared: Prepared) -> str:
     lines.append("stages")
     for stage in prepared.stages:
         batch = getattr(stage.config, "batch_size", None)
-        notes = [f"batches of {batch}" if batch else "unit by unit", "GPU if there is one" if stage.operator.info.wants_gpu else "CPU"]
+        notes = [
+            f"batches of {batch}" if batch else "unit by unit",
+            "GPU if there is one" if stage.operator.info.wants_gpu else "CPU",
+        ]
         notes += [f"then forgets {', '.join(stage.drops)}"] if stage.drops else []
         lines.append(f"       {stage.section:<10} {stage.version:<24} {'; '.join(notes)}")
     lines.append("assets")
@@ -201,7 +205,12 @@ def _package_versions() -> dict[str, str]:
     return found
 
 
-if __name__ == "__main__":
-    from jobs.cli import main
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m jobs.reconstruct`, the same as `unmask reconstruct`. Returns the exit code."""
+    from jobs.cli import reconstruct
 
-    sys.exit(main(["reconstruct", *sys.argv[1:]]))
+    return reconstruct(list(sys.argv[1:] if arguments is None else arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

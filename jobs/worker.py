@@ -47,7 +47,7 @@ def set_threads(count: int) -> None:
 
     torch.set_num_threads(count)
     cv2.setNumThreads(count)
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(count, numba.get_num_threads()))
 
 
 def pick_device(wanted: str) -> str:
@@ -162,7 +162,9 @@ def unit_from_table(table: pa.Table) -> tuple[Unit, Seconds, int]:
     lists = table["rows"].chunk(0)
     rows = lists.values.slice(lists.offsets[0].as_py(), lists.offsets[1].as_py() - lists.offsets[0].as_py())
     batch = pa.RecordBatch.from_struct_array(rows).replace_schema_metadata(json.loads(table["metadata"][0].as_py()))
-    unit = Unit(table["shard"][0].as_py(), head["part"], head["last"], from_table(pa.Table.from_batches([batch])), tuple(head["notes"]))
+    unit = Unit(
+        table["shard"][0].as_py(), head["part"], head["last"], from_table(pa.Table.from_batches([batch])), tuple(head["notes"])
+    )
     return unit, dict(head["seconds"]), head["read_bytes"]
 
 

@@ -40,7 +40,13 @@ def test_packages_keep_to_the_import_rule(package):
 
 @pytest.mark.parametrize(
     "text",
-    ["import ray", "import ray.data as d", "from jobs import plan", "def f():\n    from boto3 import client", "import_module('ray')"],
+    [
+        "import ray",
+        "import ray.data as d",
+        "from jobs import plan",
+        "def f():\n    from boto3 import client",
+        "import_module('ray')",
+    ],
 )
 def test_the_rule_sees_every_form_of_import(text, tmp_path, monkeypatch):
     monkeypatch.setattr("tests.test_architecture.ROOT", tmp_path)

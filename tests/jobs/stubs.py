@@ -24,6 +24,9 @@ class FindConfig(OperatorConfig):
     faces: int = option(2, "faces in every image")
 
 
+_NOTHING, _TWO = OperatorConfig(), FindConfig()
+
+
 class Finder:
     """Every image has `faces` faces, an image whose first pixel is (255, 0, 0) raises, one of (0, 0, 255) has none."""
 
@@ -31,7 +34,7 @@ class Finder:
         "finder", "1", ("image_bytes",), ("box_xyxy_px", "detection_score", "crop", "crop_valid")
     )
 
-    def __init__(self, config: FindConfig = FindConfig(), assets: Any = None, device: str = "cpu"):
+    def __init__(self, config: FindConfig = _TWO, assets: Any = None, device: str = "cpu"):
         self.config = config
 
     def __call__(self, batch: Batch) -> Batch:
@@ -59,7 +62,7 @@ class Inverter:
 
     info: ClassVar[OperatorInfo] = OperatorInfo("inverter", "1", ("crop",), ("inpainted",))
 
-    def __init__(self, config: OperatorConfig = OperatorConfig(), assets: Any = None, device: str = "cpu"):
+    def __init__(self, config: OperatorConfig = _NOTHING, assets: Any = None, device: str = "cpu"):
         pass
 
     def __call__(self, batch: Batch) -> Batch:
@@ -76,7 +79,7 @@ class Writer:
         "writer", "1", ("image_bytes", "inpainted", "face_index"), ("restored_bytes", "artifact_bytes")
     )
 
-    def __init__(self, config: OperatorConfig = OperatorConfig(), assets: Any = None, device: str = "cpu"):
+    def __init__(self, config: OperatorConfig = _NOTHING, assets: Any = None, device: str = "cpu"):
         pass
 
     def __call__(self, batch: Batch) -> Batch:

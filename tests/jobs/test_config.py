@@ -27,7 +27,9 @@ def test_shipped_config_is_the_default_and_names_every_field():
 
 
 def test_documented_yaml_of_any_config_loads_back(tmp_path):
-    config = load(None, [("inpaint.kind", "telea"), ("render.views_deg", "-45,45"), ("input", "a: b # c"), ("segment.kind", "sam")])
+    config = load(
+        None, [("inpaint.kind", "telea"), ("render.views_deg", "-45,45"), ("input", "a: b # c"), ("segment.kind", "sam")]
+    )
     (tmp_path / "job.yaml").write_text(document(config))
     assert load(tmp_path / "job.yaml") == config
 
@@ -49,9 +51,12 @@ def test_another_kind_drops_the_fields_of_the_old_one(tmp_path):
     ("text", "said"),
     [
         ("detect: {max_face: 3}", "detect.max_face: no such field, did you mean detect.max_faces?"),
-        ("detekt: {max_faces: 3}", "detekt: no such field, did you mean detect"),
+        ("detekt: {max_faces: 3}", "detekt: no such section, did you mean detect?"),
         ("detect: {max_faces: many}", "detect.max_faces: expected int, got 'many'"),
-        ("detect: {keep: larges}", "detect.keep: 'larges' is none of all, largest, most_confident, central, did you mean largest?"),
+        (
+            "detect: {keep: larges}",
+            "detect.keep: 'larges' is none of all, largest, most_confident, central, did you mean largest?",
+        ),
         ("inpaint: {kind: tela}", "inpaint.kind: 'tela' is none of prior, telea, navier_stokes, did you mean telea?"),
         ("inpaint: {kind: prior, radius_px: 3}", "inpaint.radius_px: inpaint of kind prior has no such field, kind telea"),
         ("detect: 3", "detect: expected fields, got 3"),

@@ -88,7 +88,9 @@ def test_poison_costs_its_own_row_only(reference):
     assert status.pop("photo008") == ("no_face", "finder")
     assert set(status.values()) == {("ok", "")} and len(status) == N - 3
     listed = {item["path"] for row in rows for item in row["artifacts"]}
-    there = {p.relative_to(reference).as_posix() for d in ("images", "artifacts") for p in (reference / d).rglob("*") if p.is_file()}
+    there = {
+        p.relative_to(reference).as_posix() for d in ("images", "artifacts") for p in (reference / d).rglob("*") if p.is_file()
+    }
     assert listed == there and len(there) == 2 * (N - 3)
 
 

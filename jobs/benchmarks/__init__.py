@@ -1,0 +1,1 @@
+"""One module per subject; functions marked with `jobs.bench.benchmark` are found by themselves."""
