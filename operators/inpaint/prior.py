@@ -112,8 +112,10 @@ class PriorInpainter(InpaintOperator):
         result = torch.zeros_like(given.image)
         if self.config.grain <= 0:
             return result
-        size = given.image.shape[-2:]
-        own, shared = (noise(given.seeds ^ salt, channels, *size, len(missing)) for salt, channels in ((0, 3), (0x5EED, 1)))
+        height, width = given.image.shape[-2:]
+        own, shared = (
+            noise(given.seeds ^ salt, channels, height, width, len(missing)) for salt, channels in ((0, 3), (0x5EED, 1))
+        )
         for i, lacking in enumerate(missing):
             random = (0.9 * shared[i] + 0.436 * own[i]).to(result.device)
             result = result + self.config.grain * lacking.clamp_max(0.02)[..., None, None] * random
