@@ -26,7 +26,7 @@ def test_round_trip(tmp_path):
 def test_two_uv_points_on_a_vertex_are_refused(tmp_path):
     points, triangles = grid_mesh(3)
     other = triangles.copy()
-    other[0, 0] = 8
+    other[0, 1] = 8
     with pytest.raises(ValueError, match="one UV point per vertex"):
         read_topology(write_obj(tmp_path / "mesh.obj", points, triangles, grid_uv(points), other))
 
