@@ -18,7 +18,7 @@ from operators.morphable.uv import Fold
 
 
 def sh_basis(normal: Float[np.ndarray, "*points 3"]) -> Float[np.ndarray, "*points 9"]:
-    """1, y, z, x, xy, yz, 3z^2 - 1, xz, x^2 - y^2 of unit normals (x right, y up, z to the camera); Ramamoorthi & Hanrahan 2001."""
+    """1, y, z, x, xy, yz, 3z^2 - 1, xz, x^2 - y^2 of unit normals (Ramamoorthi & Hanrahan 2001)."""
     x, y, z = normal[..., 0], normal[..., 1], normal[..., 2]
     return np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], axis=-1)
 
@@ -208,7 +208,7 @@ def tone_modes(albedo, seen, mean, skin, generous: float = 0.22) -> np.ndarray:
         ratios.append(np.median(value[use] / np.maximum(mean[chosen][use], 0.05), axis=0) if use.any() else np.ones(3))
     variance, direction = np.linalg.eigh(np.cov(np.array(ratios).T))
     spread = np.sqrt(np.maximum(variance[::-1], 1e-8))
-    spread[0] = max(spread[0], generous)
+    spread[0] = max(spread[0], generous * np.sqrt(3))  # a unit direction over three channels
     direction = direction.T[::-1]
     direction = direction * np.sign(direction[np.arange(3), np.abs(direction).argmax(1)])[:, None]
     return np.stack([(mean * skin[:, None] * d * s).ravel() for d, s in zip(direction, spread, strict=True)]).astype(np.float32)

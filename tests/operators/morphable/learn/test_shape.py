@@ -65,9 +65,9 @@ def test_reports_fall_with_more_modes_and_stay_near_real_faces(crowd):
     _, mirror, _, _, faces, person, neutral = crowd
     seen = person % 5 > 0
     model = learn_shape(faces[seen], person[seen], neutral[seen], mirror, 2, 1)
-    error = held_out_error(faces[~seen], model, (0, 1, 2), eye_distance=90)
+    error = held_out_error(faces[~seen], model, (0, 1, 2), eye_distance=90.0)
     assert error[0] > error[1] > error[2] and error[2] < 0.001
-    assert 0 < specificity(faces[neutral], model, 2, 90, samples=20) < 0.1
+    assert 0 < specificity(faces[neutral], model, 2, 90.0, samples=20) < 0.1
 
 
 def test_fields_keep_their_landmarks_and_hold_still_vertices(crowd):
