@@ -20,10 +20,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 
+import operators
+from operators.assets import AssetStore
+from operators.batch import Batch
+from operators.faces.detector import FaceDetector, FaceDetectorConfig
+from operators.faces.ibug68 import VERTICES as IBUG68
+from operators.faces.landmarker import FaceLandmarker
+from operators.images import decode_rgb
 from operators.morphable.bases.open_face import save_open_face
 from operators.morphable.learn.align import align_faces
 from operators.morphable.learn.shape import (
@@ -41,15 +48,17 @@ from operators.morphable.learn.topology import (
     MOUTH_CONTOUR,
     OUTER_EYES,
     Topology,
-    landmark_pairs,
     read_topology,
 )
 from operators.morphable.subdivide import Refinement
 from operators.morphable.uv import build_atlas, contour_mask, fold_atlas, unwrap
-from operators.types import option
+from operators.pipeline import run
+from operators.types import OK, option
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-EXPRESSIONS = Path(__file__).resolve().parents[1] / "operators" / "models" / "ict_expressions68.npz"
+MODELS = Path(operators.__file__).resolve().parent / "models"
+MESH = MODELS / "canonical_face_model.obj"
+EXPRESSIONS = MODELS / "ict_expressions68.npz"
 Landmarks = Callable[[Path], np.ndarray | None]
 Say = Callable[[str], None]
 
@@ -131,7 +140,7 @@ def finished(shape: ShapeModel, topology: Topology, config: LearnBaseConfig) -> 
         with np.load(EXPRESSIONS, allow_pickle=False) as file:
             moved = file["displacement_mm"].astype(np.float64) * (config.eye_distance_mm / 90.0)
         still = np.array(HAIRLINE)
-        borrowed = landmark_fields(moved, landmark_pairs(), still, mean, topology.triangles[~topology.mouth])
+        borrowed = landmark_fields(moved, np.array(IBUG68), still, mean, topology.triangles[~topology.mouth])
         expression = merge_expressions(expression, borrowed, mean, topology.mirror, config.borrowed)
     return mean, shape.identity.reshape(-1, *mean.shape) * unit, expression.reshape(-1, *mean.shape)
 
@@ -148,12 +157,12 @@ def texture_of(
     fold = fold_atlas(atlas)
     eye, mouth = np.array(EYE_CONTOUR), np.array(MOUTH_CONTOUR)
     between = contour_mask([topology.uv[mouth]], atlas)
-    lips = (contour_mask([topology.uv[mouth]], atlas, soft_px=3) > 0.02) & (between == 0)
+    lips = (contour_mask([topology.uv[mouth]], atlas, soft_px=3.0) > 0.02) & (between == 0)
     features = contour_mask([topology.uv[eye], topology.uv[topology.mirror[eye]], topology.uv[mouth]], atlas, soft_px=0.7)
     color, normal, weight, kept = [], [], [], []
     neutral = np.isin(photos.folder, config.neutral)
     for i, path in enumerate(photos.paths):
-        image = cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        image = decode_rgb(path.read_bytes())
         seen = unwrap(image, refined.smooth @ photos.landmarks[i], refined.triangles, fine_uv, fine)
         if (i + 1) % 100 == 0:
             say(f"unwrapped {i + 1} of {len(photos.paths)}")
@@ -210,7 +219,7 @@ def learn(photos: Photos, topology: Topology, config: LearnBaseConfig, output: P
         topology.uv,
         topology.mirror,
         topology.mouth,
-        landmark_pairs(),
+        np.array(IBUG68),
         config.levels,
         config.texture_px,
         texture.mean,
@@ -249,9 +258,26 @@ def cached_landmarks(root: Path, file: Path) -> Landmarks:
 
     def look_up(path: Path) -> np.ndarray | None:
         key = "|".join(path.relative_to(root).parts)
-        return table[key] if key in table else None
+        return table[key] if key in table.files else None
 
     return look_up
+
+
+def detected_landmarks(paths: list[Path], say: Say, batch_size: int = 32) -> Landmarks:
+    """Landmarks of the largest face of each photo, by the project's own detector and face mesh."""
+    from jobs.assets import ensure
+
+    assets = ensure((*FaceDetector.info.assets, *FaceLandmarker.info.assets), AssetStore())
+    steps = [FaceDetector(FaceDetectorConfig(keep="largest"), assets), FaceLandmarker(assets=assets)]
+    table: dict[Path, np.ndarray] = {}
+    for start in range(0, len(paths), batch_size):
+        some = paths[start : start + batch_size]
+        batch = run(steps, Batch.from_images([p.read_bytes() for p in some], [str(p) for p in some]))
+        for face in batch.live_faces():
+            if batch.rows["status"][batch.face_row[face]] == OK:
+                table[some[batch.face_row[face]]] = batch.faces["landmarks468_px"][face]
+        say(f"landmarks: {start + len(some)} of {len(paths)} photos, {len(table)} faces")
+    return table.get
 
 
 def parser() -> argparse.ArgumentParser:
@@ -261,11 +287,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--photos", type=Path, required=True, metavar="DIR", help="folder of portraits")
     result.add_argument("--output", type=Path, metavar="NPZ", help="base file to write")
     result.add_argument("--evaluate", type=Path, metavar="JSON", help="measure on people kept apart, and write no base")
-    result.add_argument("--mesh", type=Path, metavar="OBJ", help="the face mesh with UV (canonical_face_model.obj)")
-    result.add_argument("--landmarks", type=Path, metavar="NPZ", help="use these landmarks and find none")
+    result.add_argument(
+        "--mesh", type=Path, metavar="OBJ", default=MESH, help="the face mesh with UV (default: the project's own)"
+    )
+    result.add_argument("--landmarks", type=Path, metavar="NPZ", help="use these landmarks, and detect none")
     for f in fields(LearnBaseConfig):
         shown = " ".join(f.default) if isinstance(f.default, tuple) else f.default
-        kind = {"type": str, "nargs": "*"} if isinstance(f.default, tuple) else {"type": type(f.default)}
+        kind: dict[str, Any] = {"type": str, "nargs": "*"} if isinstance(f.default, tuple) else {"type": type(f.default)}
         text = f"{f.metadata['help']} (default: {shown})"
         result.add_argument(f"--{f.name.replace('_', '-')}", default=f.default, help=text, **kind)
     return result
@@ -280,9 +308,14 @@ def main(arguments: list[str] | None = None) -> int:
     def say(text: str) -> None:
         print(text, flush=True)
 
-    values = {f.name: getattr(options, f.name) for f in fields(LearnBaseConfig)}
-    config = LearnBaseConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    photos = read_photos(options.photos, cached_landmarks(options.photos, options.landmarks), config, say)
+    values: dict[str, Any] = {f.name: getattr(options, f.name) for f in fields(LearnBaseConfig)}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    config = LearnBaseConfig(**values)
+    if options.landmarks:
+        landmarks = cached_landmarks(options.photos, options.landmarks)
+    else:
+        landmarks = detected_landmarks(find_photos(options.photos), say)
+    photos = read_photos(options.photos, landmarks, config, say)
     topology = read_topology(options.mesh)
     if options.evaluate:
         evaluate(photos, topology, config, options.evaluate, say)

@@ -12,9 +12,12 @@ from jaxtyping import Float
 from operators.assets import AssetStore
 from operators.batch import Batch
 from operators.faces.blazeface import INPUT_PX, box_iou, decode, weighted_nms
+from operators.faces.chunks import run_in_chunks
 from operators.faces.geometry import invert_similarity, square_to_crop, transform_points, warp
 from operators.faces.tflite_network import TfliteNetwork
 from operators.types import NO_FACE, OperatorConfig, OperatorInfo, option
+
+_WINDOWS_AT_ONCE = 64  # crops held in memory together
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class FaceDetectorConfig(OperatorConfig):
     )
     tile_levels: int = option(2, "how often the tile side is halved, from half the long side down")
     min_tile_px: int = option(160, "tiles are never smaller than this")
-    batch_size: int = option(64, "windows per forward pass")
+    batch_size: int = option(8, "windows per forward pass; fewer are filled up, so that results never depend on company")
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ class FaceDetector:
     def __init__(self, config: FaceDetectorConfig = FaceDetectorConfig(), assets: AssetStore | None = None, device: str = "cpu"):
         self.config = config
         self.device = torch.device(device)
-        self._network = TfliteNetwork(*(assets or AssetStore()).network("blazeface_short_range")).to(self.device).eval()
+        network = TfliteNetwork(*(assets or AssetStore()).network("blazeface_short_range")).eval()
+        self._network = network.to(device=self.device, memory_format=torch.channels_last)
 
     def __call__(self, batch: Batch) -> Batch:
         sizes = {int(i): batch.frame(int(i)).shape[1::-1] for i in batch.live_rows()}
@@ -134,12 +138,12 @@ class FaceDetector:
     def _detect(self, batch: Batch, windows: list[_Window], threshold: float) -> dict[int, np.ndarray]:
         """Per row an array of score, box and keypoints in full-image pixels, not yet suppressed across windows."""
         found: dict[int, list[np.ndarray]] = {}
-        step = self.config.batch_size
+        step = _WINDOWS_AT_ONCE
         for start in range(0, len(windows), step):
             group = windows[start : start + step]
             pixels = np.stack([warp(batch.frame(w.row), w.matrix, INPUT_PX, "zero") for w in group])
             images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            out = self._network(images)
+            out = run_in_chunks(self._network, images, self.config.batch_size)
             scores, shapes = decode(out["regressors"], out["classificators"])
             for window, window_scores, window_shapes in zip(group, scores, shapes, strict=True):
                 good = window_scores >= threshold

@@ -67,7 +67,7 @@ def _shrink(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> t
     """Cut the region that the crop sees and average it down by a whole factor, so that bilinear sampling is enough."""
     corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float64)
     seen = transform_points(invert_similarity(matrix), corners)
-    factor = int(np.floor(1 / scale))
+    factor = int(np.floor(1 / scale + 1e-6))
     h, w = image.shape[:2]
     x0, y0 = (int(v) // factor * factor for v in np.clip(np.floor(seen.min(0)) - 2 * factor, 0, [w - 1, h - 1]))
     x1, y1 = (int(v) for v in np.clip(np.ceil(seen.max(0)) + 2 * factor, [x0 + 1, y0 + 1], [w, h]))

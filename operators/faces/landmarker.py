@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from operators.assets import AssetStore
 from operators.batch import Batch
+from operators.faces.chunks import run_in_chunks
 from operators.faces.geometry import invert_similarity, square_to_crop, transform_points, warp
 from operators.faces.ibug68 import ibug68_from_mesh
 from operators.faces.tflite_network import TfliteNetwork
@@ -50,9 +51,10 @@ class FaceLandmarkerConfig(OperatorConfig):
     )
     score_threshold: float = option(0.5, "faces with a lower presence probability get status low_confidence")
     roi_scale: float = option(1.5, "side of the crop relative to the face box")
-    retry_scales: tuple[float, ...] = option((2.0, 1.2, 2.6), "other crop sizes to try for faces that are not confident")
+    retry_scales: tuple[float, ...] = option((1.8, 1.2), "other crop sizes to try for faces that are not confident")
+    retry_shift: float = option(0.12, "then crops moved sideways and up by this share of their side; 0 for none")
     refine_passes: int = option(1, "look again in a crop around the landmarks themselves so many times")
-    batch_size: int = option(32, "faces per forward pass")
+    batch_size: int = option(4, "faces per forward pass; fewer are filled up, so that results never depend on company")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class Squares:
     centre_px: Float[np.ndarray, "faces 2"]
     side_px: Float[np.ndarray, "faces"]
     angle_rad: Float[np.ndarray, "faces"]
+
+    def moved(self, right: float, down: float) -> Squares:
+        """The same squares moved along their own edges, in shares of their side."""
+        cos, sin = np.cos(self.angle_rad), np.sin(self.angle_rad)
+        step = np.stack((right * cos - down * sin, right * sin + down * cos), -1) * self.side_px[:, None]
+        return Squares(self.centre_px + step, self.side_px, self.angle_rad)
 
 
 def squares_from_detections(
@@ -101,7 +109,8 @@ class FaceLandmarker:
         self.config = config
         self.device = torch.device(device)
         name = "face_mesh_attention" if config.network == "attention" else "face_mesh"
-        self._network = TfliteNetwork(*(assets or AssetStore()).network(name)).to(self.device).eval()
+        network = TfliteNetwork(*(assets or AssetStore()).network(name)).eval()
+        self._network = network.to(device=self.device, memory_format=torch.channels_last)
 
     def __call__(self, batch: Batch) -> Batch:
         live = batch.live_faces()
@@ -109,23 +118,25 @@ class FaceLandmarker:
             return batch
         boxes, keypoints = batch.faces["box_xyxy_px"][live], batch.faces["detection_keypoints_px"][live]
         mesh, score = self._run(batch, live, squares_from_detections(boxes, keypoints, self.config.roi_scale))
-        for scale in self.config.retry_scales:
-            unsure = np.flatnonzero(score < self.config.score_threshold)
-            if not len(unsure):
-                break
-            squares = squares_from_detections(boxes[unsure], keypoints[unsure], scale)
+        unsure = np.flatnonzero(score < self.config.score_threshold)
+        for scale, right, down in self._retries() if len(unsure) else ():
+            squares = squares_from_detections(boxes[unsure], keypoints[unsure], scale).moved(right, down)
             self._improve(mesh, score, unsure, *self._run(batch, live[unsure], squares))
         for _ in range(self.config.refine_passes):
-            sure = np.flatnonzero(score >= self.config.score_threshold)
-            if len(sure):
-                again, again_score = self._run(batch, live[sure], squares_from_mesh(mesh[sure], self.config.roi_scale))
-                good = again_score >= self.config.score_threshold
-                mesh[sure[good]], score[sure[good]] = again[good], again_score[good]
+            again, again_score = self._run(batch, live, squares_from_mesh(mesh, self.config.roi_scale))
+            better = (again_score >= self.config.score_threshold) | (again_score > score)
+            mesh[better], score[better] = again[better], again_score[better]
         batch.put("landmarks468_px", mesh, live)
         batch.put("landmarks68_px", ibug68_from_mesh(mesh), live)
         batch.put("mesh_score", score, live)
         self._mark(batch, live, score)
         return batch
+
+    def _retries(self) -> list[tuple[float, float, float]]:
+        """Crop size, shift to the right and down for each further look at an unsure face."""
+        config, shift = self.config, self.config.retry_shift
+        moves = ((shift, 0.0), (-shift, 0.0), (0.0, -shift)) if shift else ()
+        return [(scale, 0.0, 0.0) for scale in config.retry_scales] + [(config.roi_scale, *move) for move in moves]
 
     @staticmethod
     def _improve(mesh: np.ndarray, score: np.ndarray, where: np.ndarray, new: np.ndarray, new_score: np.ndarray) -> None:
@@ -148,16 +159,11 @@ class FaceLandmarker:
     def _run(self, batch: Batch, faces: np.ndarray, squares: Squares) -> tuple[np.ndarray, np.ndarray]:
         """Mesh in full-image pixels and presence probability of these faces."""
         matrices = square_to_crop(squares.centre_px, np.maximum(squares.side_px, 1.0), squares.angle_rad, INPUT_PX)
-        meshes, scores = [], []
-        for start in range(0, len(faces), self.config.batch_size):
-            part = slice(start, start + self.config.batch_size)
-            rows = batch.face_row[faces[part]]
-            crops = np.stack([warp(batch.frame(int(i)), m, INPUT_PX) for i, m in zip(rows, matrices[part], strict=True)])
-            images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-            mesh, score = mesh_from_outputs(self._network(images))
-            meshes.append(transform_points(invert_similarity(matrices[part]), mesh))
-            scores.append(score)
-        return np.concatenate(meshes).astype(np.float32), np.concatenate(scores)
+        rows = batch.face_row[faces]
+        crops = np.stack([warp(batch.frame(int(i)), m, INPUT_PX) for i, m in zip(rows, matrices, strict=True)])
+        images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        mesh, score = mesh_from_outputs(run_in_chunks(self._network, images, self.config.batch_size))
+        return transform_points(invert_similarity(matrices), mesh).astype(np.float32), score
 
 
 def mesh_from_outputs(out: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:

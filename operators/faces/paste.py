@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 
 from operators.batch import Batch
+from operators.faces.geometry import invert_similarity, transform_points
 from operators.grain import bands, noise, spread
 from operators.images import decode_alpha, encode, icc_profile
 from operators.provenance import SourceType, xmp_packet
@@ -143,8 +144,7 @@ def _place(hole: np.ndarray, crop_from_image: np.ndarray, shape: tuple[int, int]
     corners = np.array(
         [[x, y] for x in (xs.min() - margin, xs.max() + 1 + margin) for y in (ys.min() - margin, ys.max() + 1 + margin)]
     )
-    linear = np.asarray(crop_from_image, np.float64)
-    points = np.linalg.solve(linear[:, :2], (corners - linear[:, 2]).T).T
+    points = transform_points(invert_similarity(np.asarray(crop_from_image, np.float64)), corners)
     x0, y0 = np.maximum(np.floor(points.min(0)).astype(int), 0)
     x1, y1 = np.minimum(np.ceil(points.max(0)).astype(int), (shape[1], shape[0]))
     return (int(x0), int(y0), int(x1), int(y1)) if x1 > x0 and y1 > y0 else None
@@ -161,8 +161,8 @@ def _missing_grain(
     count = 1 + max(0, round(math.log2(1 / scale)))
     known, region = torch.from_numpy(skin)[None], torch.from_numpy(inside)[None]
     theirs, ours = bands(tensor(photo), known, count), bands(tensor(fill), region, count)
-    seeds = torch.tensor([seed])
-    own, shared = noise(seeds, 3, *inside.shape, count), noise(seeds ^ 0x5EED, 1, *inside.shape, count)
+    seeds, (height, width) = torch.tensor([seed]), inside.shape
+    own, shared = noise(seeds, 3, height, width, count), noise(seeds ^ 0x5EED, 1, height, width, count)
     result = torch.zeros((1, 3, *inside.shape))
     for i in range(count):
         lacking = (spread(theirs[i], known) ** 2 - spread(ours[i], region) ** 2).clamp_min(0).sqrt().clamp_max(5.0)

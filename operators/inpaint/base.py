@@ -7,7 +7,7 @@ otherwise (mask polarity, value range, padding, sizes, channel order) it convert
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -51,8 +51,9 @@ class FillInput:
 
     def take(self, index: slice) -> FillInput:
         """Some of the faces."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return FillInput(**{name: None if value is None else value[index] for name, value in values.items()})
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        some: dict[str, Any] = {name: None if value is None else value[index] for name, value in values.items()}
+        return FillInput(**some)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class PriorConfig(InpaintConfig):
 
     kind: Literal["prior"] = "prior"
     smooth: float = option(0.05, "how smooth the colour correction is, share of the crop's side")
+    ring: float = option(0.016, "width of the ring of skin around the hole that the fill is fitted to, share of the crop's side")
     reach: float = option(0.03, "how far the last step at the hole's border is felt inside, share of the crop's side")
     outlier: float = option(2.5, "skin pixels whose colour is this many spreads off do not pull (mask rim, hair, collar)")
     silhouette_px: float = option(1.0, "softness of the face's silhouette inside the hole, crop pixels")
@@ -61,12 +62,13 @@ class PriorInpainter(InpaintOperator):
         prior = torch.where(covered[:, None], given.prior, blur_within(given.prior, covered[:, None].float(), 0.01 * side + 1))
 
         matched = match_colours(prior, image, skin, hole)
-        offset = torch.where(skin[:, None], image - matched, 0.0)
-        trust = skin_trust(offset, skin, config.smooth * side, config.outlier)
+        ring = skin & dilate(hole, max(2, round(config.ring * side)))
+        offset = torch.where(ring[:, None], image - matched, 0.0)
+        trust = skin_trust(offset, ring, config.smooth * side, config.outlier)
         face_hole = hole & dilate(covered, round(2 + 2 * config.silhouette_px))
-        face = matched + self._correction(offset, trust, skin | face_hole, face_hole)
-        face = temper(face, image, trust > 0.5, face_hole | skin)
-        face, missing = self._match_detail(face, image, trust > 0.5, face_hole | skin)
+        face = matched + self._correction(offset, trust, ring | face_hole, face_hole)
+        face = temper(face, image, skin, face_hole | skin)
+        face, missing = self._match_detail(face, image, skin, face_hole | skin)
         # the last step between fill and photo, felt only near the border
         source, held = hold(image - face, trust, face_hole)
         face = face + membrane(source, held + 1.0 / (config.reach * side) ** 2 * face_hole[:, None], face_hole, config.cycles)
@@ -77,6 +79,7 @@ class PriorInpainter(InpaintOperator):
             image, around, covered, hole & (alpha[:, 0] < 0.999), quantile(image, skin, 0.5), config.neck, config.cycles
         )
         result = alpha * face + (1 - alpha) * beside + self._grain(given, missing)
+        result = tone_down(result, image, known)
         return torch.where(hole[:, None], result.clamp(0, 1), image)
 
     def _correction(self, offset: Tensor, trust: Tensor, domain: Tensor, face_hole: Tensor) -> Tensor:
@@ -109,8 +112,10 @@ class PriorInpainter(InpaintOperator):
         result = torch.zeros_like(given.image)
         if self.config.grain <= 0:
             return result
-        size = given.image.shape[-2:]
-        own, shared = (noise(given.seeds ^ salt, channels, *size, len(missing)) for salt, channels in ((0, 3), (0x5EED, 1)))
+        height, width = given.image.shape[-2:]
+        own, shared = (
+            noise(given.seeds ^ salt, channels, height, width, len(missing)) for salt, channels in ((0, 3), (0x5EED, 1))
+        )
         for i, lacking in enumerate(missing):
             random = (0.9 * shared[i] + 0.436 * own[i]).to(result.device)
             result = result + self.config.grain * lacking.clamp_max(0.02)[..., None, None] * random
@@ -148,13 +153,18 @@ def match_colours(
 def skin_trust(
     offset: Float[Tensor, "faces 3 h w"], skin: Bool[Tensor, "faces h w"], sigma_px: float, outlier: float
 ) -> Float[Tensor, "faces h w"]:
-    """In [0, 1]: how well a skin pixel's offset from the prior agrees with the offsets around it."""
-    trust = skin[:, None].to(offset.dtype)
+    """In [0, 1]: how well a skin pixel's offset from the prior agrees with the offsets around it.
+
+    Offsets more than about 0.15 from the median of all are leftovers of something else, however many there are.
+    """
+    gap = (offset - quantile(offset, skin, 0.5)[..., None, None]).square().mean(1, keepdim=True).sqrt()
+    plausible = skin[:, None] * torch.exp(-((gap / 0.15) ** 4))
+    trust = plausible
     for _ in range(3):
         misfit = (offset - blur_within(offset, trust, sigma_px)).square().sum(1, keepdim=True).sqrt()
         typical = misfit.masked_fill(~skin[:, None], float("nan")).flatten(1).nanmedian(dim=1).values.nan_to_num(1.0)
         scaled = misfit / (outlier * typical.clamp_min(0.01))[:, None, None, None]
-        trust = skin[:, None] * torch.exp(-(scaled**4))
+        trust = plausible * torch.exp(-(scaled**4))
     return trust[:, 0]
 
 
@@ -175,6 +185,17 @@ def temper(
     reach = (1.5 * torch.maximum(high - middle, middle - low)).clamp_min(0.1)
     change = middle + reach * torch.tanh((broad - middle) / reach) - broad
     return face + 0.15 * torch.tanh(change / 0.15)
+
+
+def tone_down(
+    fill: Float[Tensor, "faces 3 h w"], image: Float[Tensor, "faces 3 h w"], known: Bool[Tensor, "faces h w"]
+) -> Float[Tensor, "faces 3 h w"]:
+    """Grey fills for grey photos: below a mean colour spread of 0.03 in the known pixels, colour fades out, to none at 0.01."""
+    spread_of = (image.amax(1) - image.amin(1)).double() * known
+    mean = spread_of.sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
+    colour = ((mean - 0.01) / 0.02).clamp(0, 1).to(fill.dtype)[:, None, None, None]
+    grey = fill.mean(1, keepdim=True)
+    return grey + colour * (fill - grey)
 
 
 def fill_beside(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from operators.morphable.basis import FaceBasis
@@ -67,14 +67,15 @@ class TextureAtlas:
         )
         triangle = fragments.pix_to_face[0].numpy()
         covered = triangle >= 0
-        rows, columns = ndimage.distance_transform_edt(~covered, return_distances=False, return_indices=True)
+        nearest_covered = ndimage.distance_transform_edt(~covered, return_distances=False, return_indices=True)
+        rows, columns = np.asarray(nearest_covered)
         source = (rows * px + columns).ravel()
         triangle = triangle.ravel()[source].astype(np.int64)
         weights = fragments.barycentric[0].reshape(-1, 3).numpy()[source]
         corners = basis.triangles[triangle].astype(np.int64)
         place = (basis.mean[corners] * weights[..., None]).sum(1)
         inside = np.flatnonzero(covered.ravel())
-        nearest = cKDTree(place[inside]).query(place[inside] * [-1, 1, 1])[1]
+        nearest = KDTree(place[inside]).query(place[inside] * [-1, 1, 1])[1]
         mirror = np.arange(px * px)
         mirror[inside] = inside[nearest]
 

@@ -85,7 +85,9 @@ def jacobian(
     flip = by_point.new_tensor([1.0, -1.0, -1.0])
     by_rotation = -(by_point * flip) @ camera.skew(turned)
     by_face = (by_point[..., :, None] * axes[:, None, None]).sum(-2)
-    by_modes = sum(by_face[..., k, None] * points.modes[None, :, None, k] for k in range(3))
+    by_modes = by_face[..., 0, None] * points.modes[None, :, None, 0]
+    for k in (1, 2):
+        by_modes = by_modes + by_face[..., k, None] * points.modes[None, :, None, k]
     return camera.project(inside, focal_px, size), torch.cat((by_rotation, by_point, by_modes), -1)
 
 

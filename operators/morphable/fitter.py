@@ -40,9 +40,7 @@ class MorphableFitterConfig(OperatorConfig):
     max_steps: int = option(20, "most Levenberg-Marquardt steps; a face stops as soon as it has converged")
     appearance: bool = option(True, "also fit albedo and light")
     appearance_px: int = option(64, "resolution at which albedo and light are fitted")
-    occluder_margin: float = option(
-        0.02, "band around the occluder that is not skin, as a share of the crop size"
-    )
+    occluder_margin: float = option(0.02, "band around the occluder that is not skin, as a share of the crop size")
     pixel_noise: float = option(0.3, "standard deviation of a pixel against the albedo and light priors")
     rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(64, "faces fitted together")
@@ -59,7 +57,8 @@ class MorphableFitter:
         version="1",
         reads=("crop", "crop_from_image", "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid"),
         writes=(
-            "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px", "hidden_fraction",
+            "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px",
+            "hidden_fraction",
         ),
         wants_gpu=True,
     )  # fmt: skip

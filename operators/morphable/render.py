@@ -54,7 +54,8 @@ class FaceRenderer:
         name="face_renderer",
         version="1",
         reads=(
-            "crop", "crop_valid", "occluder", "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px",
+            "crop", "crop_valid", "occluder", "identity", "expression", "albedo", "light", "rotation_deg", "translation",
+            "focal_px",
         ),
         writes=("render", "render_mask", "overlay", "views", "mesh_obj", "mesh_texture"),
         wants_gpu=True,

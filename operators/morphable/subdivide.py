@@ -8,6 +8,8 @@ linear model on the coarse mesh is a linear model on the fine one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
@@ -33,7 +35,7 @@ def boundary_edges(triangles: Int[np.ndarray, "triangles 3"]) -> Int[np.ndarray,
     return edges[count == 1]
 
 
-def _laplacian(points: np.ndarray, triangles: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray]:
+def _laplacian(points: np.ndarray, triangles: np.ndarray) -> tuple[Any, np.ndarray]:
     """Cotangent Laplacian and the vertex areas (a third of the triangles around)."""
     n = len(points)
     rows, cols, values = [], [], []
@@ -47,17 +49,17 @@ def _laplacian(points: np.ndarray, triangles: np.ndarray) -> tuple[sparse.csr_ma
         cols += [j, i]
         values += [cotangent, cotangent]
         np.add.at(area, o, double_area / 6)
-    weights = sparse.coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), (n, n)).tocsr()
+    weights: Any = sparse.coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), (n, n)).tocsr()
     return (sparse.diags(np.asarray(weights.sum(1)).ravel()) - weights).tocsr(), np.maximum(area, 1e-9)
 
 
-def _boundary_laplacian(points: np.ndarray, edges: np.ndarray) -> sparse.csr_matrix:
+def _boundary_laplacian(points: np.ndarray, edges: np.ndarray) -> Any:
     """Second differences along the open boundary, so that its curve is smooth by itself."""
     n = len(points)
     i, j = edges.T
     length = np.maximum(np.linalg.norm(points[i] - points[j], axis=1), 1e-9)
     value = 1 / length
-    weights = sparse.coo_matrix((np.r_[value, value], (np.r_[i, j], np.r_[j, i])), (n, n)).tocsr()
+    weights: Any = sparse.coo_matrix((np.r_[value, value], (np.r_[i, j], np.r_[j, i])), (n, n)).tocsr()
     return (sparse.diags(np.asarray(weights.sum(1)).ravel()) - weights).tocsr()
 
 
@@ -74,7 +76,7 @@ def fair(
         inside = np.ones(len(points))
         inside[edges.ravel()] = 0
         rim = _boundary_laplacian(points, edges)
-        energy = (stiffness.T @ sparse.diags(inside / area) @ stiffness + rim.T @ rim).tocsr()
+        energy: Any = (stiffness.T @ sparse.diags(inside / area) @ stiffness + rim.T @ rim).tocsr()
         rows = energy[free]
         result[free] = splu(rows[:, free].tocsc()).solve(-rows[:, known].toarray())
     return result
@@ -97,7 +99,7 @@ class Refinement:
     ):
         coarse = len(points)
         cut = np.zeros(len(triangles), bool) if membrane is None else membrane
-        linear = sparse.identity(coarse, format="csr")
+        linear: Any = sparse.identity(coarse, format="csr")
         parents = np.tile(np.arange(coarse)[:, None], 2)
         for _ in range(levels):
             triangles, edges = midpoint_split(triangles, linear.shape[0])

@@ -6,10 +6,11 @@ Texel (row r, column c) covers u in [c, c + 1] / px and v in [r, r + 1] / px; v 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy import ndimage
 
 
@@ -28,13 +29,13 @@ class UvAtlas:
         """A per-vertex quantity at the texels' centres."""
         return (values[self.corners] * self.barycentric[..., None]).sum(1)
 
-    def spread(self, values: Float[np.ndarray, "covered channels"]) -> Float[np.ndarray, "texels channels"]:
+    def spread(self, values: Shaped[np.ndarray, "covered channels"]) -> Shaped[np.ndarray, "texels channels"]:
         """The whole texture in row order; texels that no triangle covers take the nearest covered one."""
         free = np.ones(self.px * self.px, bool)
         free[self.texels] = False
         slot = np.zeros(self.px * self.px, np.int64)
         slot[self.texels] = np.arange(len(self.texels))
-        nearest = ndimage.distance_transform_edt(free.reshape(self.px, self.px), return_distances=False, return_indices=True)
+        nearest: Any = ndimage.distance_transform_edt(free.reshape(self.px, self.px), return_distances=False, return_indices=True)
         rows, columns = nearest
         return values[slot[(rows * self.px + columns).ravel()]]
 
@@ -196,7 +197,7 @@ def _nearest(place: np.ndarray, width: float, slack: float) -> np.ndarray:
 
 
 def contour_mask(
-    contours: list[Float[np.ndarray, "points 2"]], atlas: UvAtlas, soft_px: float = 0.0
+    contours: list[Float[np.ndarray, "_ 2"]], atlas: UvAtlas, soft_px: float = 0.0
 ) -> Float[np.ndarray, " covered"]:
     """1 inside any of the closed UV contours, 0 outside, at the covered texels; the edge blurred by `soft_px` texels."""
     canvas = np.zeros((atlas.px * 4, atlas.px * 4), np.uint8)

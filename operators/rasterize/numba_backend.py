@@ -41,7 +41,7 @@ class NumbaRasterizer:
         weights = np.empty((n, height, width, 3), np.float32)
         depth = np.empty((n, height, width), np.float32)
         before = numba.get_num_threads()
-        numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+        numba.set_num_threads(min(before, torch.get_num_threads()))
         try:
             _rasterize(vertices, corners, self.near, self.cull_backfaces, self.perspective, index, weights, depth)
         finally:

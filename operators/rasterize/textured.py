@@ -23,11 +23,13 @@ def average_texture(
     n, height, width = fragments.pix_to_face.shape
     colour = np.empty((n, height // block, width // block, 3), np.float32)
     coverage = np.empty(colour.shape[:3], np.float32)
-    arrays = (fragments.pix_to_face, fragments.barycentric, corner_uv, textures)
+    index, weights, uv, texture = (
+        np.ascontiguousarray(a.detach().numpy()) for a in (fragments.pix_to_face, fragments.barycentric, corner_uv, textures)
+    )
     before = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+    numba.set_num_threads(min(before, torch.get_num_threads()))
     try:
-        _average(*(np.ascontiguousarray(a.detach().numpy()) for a in arrays), block, colour, coverage)
+        _average(index, weights, uv, texture, block, colour, coverage)
     finally:
         numba.set_num_threads(before)
     return torch.from_numpy(colour), torch.from_numpy(coverage)

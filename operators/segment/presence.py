@@ -18,27 +18,11 @@ REGIONS = (
 )
 
 # Logistic regression, rows = nose, cheeks, upper lip, mouth, chin; columns = log intensity, red - green, yellow - blue.
-# Fitted on open unmasked portraits: as they are, and with masks painted on their landmark colours, both under random
-# exposure, white balance, skin tone, side light and saturation.
-_SIGNED = np.array(
-    (
-        (-3.54, -3.25, -0.73),
-        (-0.26, -1.53, -4.70),
-        (0.93, 0.94, 1.48),
-        (0.53, -5.22, 0.76),
-        (1.09, -0.04, -1.22),
-    )
-)
-_ABSOLUTE = np.array(
-    (
-        (0.87, 0.58, -0.28),
-        (1.49, 1.96, 2.44),
-        (0.14, 0.77, 0.48),
-        (2.18, 1.41, 1.95),
-        (0.23, 3.94, 3.23),
-    )
-)
-_BIAS = -2.68
+# Printed by `python -m jobs.learn_presence`: fitted on open unmasked portraits, as they are and with masks painted on their
+# landmark colours, both under random exposure, white balance, skin tone, side light and saturation.
+_SIGNED = np.array([[-3.8, -3.82, -0.67], [-0.22, -1.86, -4.57], [1.18, 1.45, 1.94], [0.05, -5.65, 0.34], [1.16, -0.2, -0.7]])
+_ABSOLUTE = np.array([[1.04, 0.59, -0.86], [1.53, 3.1, 2.73], [0.56, 1.4, -0.45], [2.13, 1.04, 2.65], [-0.34, 3.83, 3.09]])
+_BIAS = -2.60
 _LOG_FLOOR = 12.0
 
 # Evidence that a segmented occluder adds: per unit of its contrast to the skin above an even one, up to a most.
@@ -50,20 +34,30 @@ EVIDENCE_AT_MOST = _CONTRAST_GAIN * (_CONTRAST_MOST - _CONTRAST_EVEN)
 """What the contrast of a segmented occluder can add: below the threshold by more than this, segmenting is needless."""
 
 
-def occluder_evidence(
+def landmark_colours(
     crops: UInt8[np.ndarray, "faces h w 3"], landmarks: Float[np.ndarray, "faces 468 2"]
-) -> Float[np.ndarray, " faces"]:
-    """Log-odds that something covers the lower face, from its log colours relative to the skin around nose root and eyes."""
+) -> Float[np.ndarray, "faces 468 3"]:
+    """Smoothed RGB, 0 to 255, at the face-mesh landmarks (crop pixels)."""
     size = crops.shape[1]
     at = np.floor(landmarks).astype(int).clip(0, size - 1)
-    log = np.empty((*at.shape[:2], 3))
-    for i, crop in enumerate(crops):
-        smooth = cv2.GaussianBlur(crop, (0, 0), size / 128).astype(np.float64)
-        log[i] = np.log(smooth[at[i, :, 1], at[i, :, 0]] + _LOG_FLOOR)
+    smooth = (cv2.GaussianBlur(crop, (0, 0), size / 128) for crop in crops)
+    return np.stack([picture[y, x] for picture, (x, y) in zip(smooth, at.transpose(0, 2, 1), strict=True)]).astype(np.float64)
+
+
+def region_features(colours: Float[np.ndarray, "faces 468 3"]) -> Float[np.ndarray, "faces 5 3"]:
+    """Median log intensity, red - green and yellow - blue of each region, relative to the skin around nose root and eyes."""
+    log = np.log(colours + _LOG_FLOOR)
     red, green, blue = np.moveaxis(log, -1, 0)
     opponent = np.stack([log.mean(-1), red - green, (red + green) / 2 - blue], -1)
     relative = opponent - np.median(opponent[:, SKIN], 1, keepdims=True)
-    regions = np.stack([np.median(relative[:, vertices], 1) for vertices in REGIONS], 1)
+    return np.stack([np.median(relative[:, vertices], 1) for vertices in REGIONS], 1)
+
+
+def occluder_evidence(
+    crops: UInt8[np.ndarray, "faces h w 3"], landmarks: Float[np.ndarray, "faces 468 2"]
+) -> Float[np.ndarray, " faces"]:
+    """Log-odds that something covers the lower face."""
+    regions = region_features(landmark_colours(crops, landmarks))
     return ((regions * _SIGNED).sum((1, 2)) + (np.abs(regions) * _ABSOLUTE).sum((1, 2)) + _BIAS).astype(np.float32)
 
 

@@ -34,7 +34,7 @@ def load_ict_facekit(path: str | Path, identity: int = 100, expression: int = 57
     used, uv_index = np.unique(uv_triangles, return_inverse=True)
     uv = uv[used] * [1, -1] + [0, 1]
     light = frontal_light().numpy()
-    albedo_mean = np.tile(np.float32(SKIN_RGB), (len(mean), 1))
+    albedo_mean = np.tile(np.array(SKIN_RGB, np.float32), (len(mean), 1))
     return FaceBasis(
         name="ict_facekit", licence="MIT", unit="cm", mean=mean, identity=identities, expression=expressions,
         triangles=triangles, uv=uv.astype(np.float32), uv_triangles=uv_index.reshape(-1, 3).astype(np.int32),
@@ -48,14 +48,14 @@ def _albedo_modes(mean: Float[np.ndarray, "vertices 3"]) -> Float[np.ndarray, "5
     x, y, z = ((mean - mean.mean(0)) / mean.std(0)).T
     one = np.ones_like(x)
     colours = ((0.12, 0.12, 0.12), (0.04, 0.0, -0.04), (0.03, 0.02, 0.02), (0.03, 0.02, 0.02), (0.03, 0.02, 0.02))
-    return np.stack([s[:, None] * np.float32(c) for s, c in zip((one, one, x, y, z), colours, strict=True)]).astype(np.float32)
+    return np.stack([s[:, None] * np.array(c) for s, c in zip((one, one, x, y, z), colours, strict=True)]).astype(np.float32)
 
 
 def mirror_by_position(mean: Float[np.ndarray, "vertices 3"]) -> Int[np.ndarray, " vertices"]:
     """Vertex nearest to each vertex's reflection in the plane x = 0."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    return cKDTree(mean).query(mean * [-1, 1, 1])[1].astype(np.int32)
+    return np.asarray(KDTree(mean).query(mean * [-1, 1, 1])[1], np.int32)
 
 
 def close_holes(

@@ -18,7 +18,7 @@ from operators.morphable.uv import Fold
 
 
 def sh_basis(normal: Float[np.ndarray, "*points 3"]) -> Float[np.ndarray, "*points 9"]:
-    """1, y, z, x, xy, yz, 3z^2 - 1, xz, x^2 - y^2 of unit normals (x right, y up, z to the camera); Ramamoorthi & Hanrahan 2001."""
+    """1, y, z, x, xy, yz, 3z^2 - 1, xz, x^2 - y^2 of unit normals (Ramamoorthi & Hanrahan 2001)."""
     x, y, z = normal[..., 0], normal[..., 1], normal[..., 2]
     return np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], axis=-1)
 

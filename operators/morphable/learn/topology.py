@@ -8,78 +8,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-IBUG68_FROM_MESH: tuple[int | tuple[int, int], ...] = (
-    127,
-    234,
-    93,
-    (132, 58),
-    (58, 172),
-    136,
-    150,
-    176,
-    152,
-    400,
-    379,
-    365,
-    (397, 288),
-    361,
-    323,
-    454,
-    356,
-    70,
-    63,
-    105,
-    66,
-    107,
-    336,
-    296,
-    334,
-    293,
-    300,
-    (168, 6),
-    (197, 195),
-    5,
-    4,
-    75,
-    97,
-    2,
-    326,
-    305,
-    33,
-    160,
-    158,
-    133,
-    153,
-    144,
-    362,
-    385,
-    387,
-    263,
-    373,
-    380,
-    61,
-    39,
-    37,
-    0,
-    267,
-    269,
-    291,
-    321,
-    314,
-    17,
-    84,
-    91,
-    78,
-    82,
-    13,
-    312,
-    308,
-    317,
-    14,
-    87,
-)
-"""For each iBUG-68 point in order, the face-mesh vertex, or the two whose mean it is."""
-
 OUTER_EYES = (33, 263)
 """Mesh points at the outer corners of the eyes."""
 
@@ -133,7 +61,11 @@ def read_topology(path: Path) -> Topology:
     uv = (uv + uv[mirror] * [-1.0, 1.0] + [1.0, 0.0]) / 2
     uv[:, 1] += 0.5 - (uv[:, 1].min() + uv[:, 1].max()) / 2
     return Topology(
-        vertices, triangles, uv.astype(np.float32).astype(np.float64), mirror, np.isin(triangles, MOUTH_CONTOUR).all(1)
+        vertices,
+        triangles,
+        uv.astype(np.float32).astype(np.float64),
+        mirror,
+        np.asarray(np.isin(triangles, MOUTH_CONTOUR).all(1)),
     )
 
 
@@ -146,8 +78,3 @@ def mirror_partners(points: Float[np.ndarray, "vertices 3"], tolerance: float = 
     if far.any() or (partner[partner] != np.arange(len(points))).any():
         raise ValueError(f"{int(far.sum())} vertices have no mirror partner: expected a mesh symmetric about x = 0")
     return partner
-
-
-def landmark_pairs() -> Int[np.ndarray, "68 2"]:
-    """The iBUG-68 table with two vertices per point."""
-    return np.array([(p, p) if isinstance(p, int) else p for p in IBUG68_FROM_MESH])

@@ -56,7 +56,7 @@ def test_jacobian_is_the_derivative():
         return camera.project(inside, focal, SIZE)
 
     zero = torch.zeros(2, 6 + truth.coefficients.shape[1], dtype=torch.float64)
-    numeric = torch.autograd.functional.jacobian(moved, zero)
+    numeric = torch.autograd.functional.jacobian(moved, zero, strategy="forward-mode", vectorize=True)
     value, analytic = jacobian(truth.points, truth.coefficients, truth.rotation, truth.translation, focal, SIZE)
     torch.testing.assert_close(value, truth.exact)
     for i in range(2):

@@ -22,7 +22,7 @@ def on_photo(points, size=120, scale=40.0):
 
 
 def test_texel_centres_are_where_the_barycentrics_say(sheet):
-    points, triangles, uv, atlas = sheet
+    _, triangles, uv, atlas = sheet
     row, column = np.divmod(atlas.texels, PX)
     assert np.allclose(atlas.interpolate(uv) * PX, np.stack([column, row], 1) + 0.5)
     assert np.allclose(atlas.barycentric.sum(1), 1) and atlas.barycentric.min() > -1e-5
@@ -62,7 +62,7 @@ def test_round_trip_of_a_smooth_photo(sheet):
 
 def test_outside_the_photo_is_not_visible(sheet):
     points, triangles, uv, atlas = sheet
-    place = on_photo(points) + [50, 0, 0]
+    place = on_photo(points) + np.array([50, 0, 0])
     seen = unwrap(np.full((120, 120, 3), 200, np.uint8), place, triangles, uv, atlas)
     x = atlas.interpolate(place)[:, 0]
     assert seen.visible[x < 118].all() and not seen.visible[x > 121].any()

@@ -28,7 +28,7 @@ def small_base(path):
         "uv": uv,
         "mirror": mirror,
         "mouth": np.zeros(len(triangles), bool),
-        "landmarks68": np.zeros((68, 2), int) + [3, 4],
+        "landmarks68": np.tile([3, 4], (68, 1)),
         "levels": 1,
         "texture_px": PX,
         "albedo_mean": rng.uniform(0.2, 0.8, (half, 3)),
@@ -88,10 +88,10 @@ def test_shipped_shapes_agree(shipped):
     b = shipped
     n = len(b.mean)
     assert b.mean.shape == (n, 3) and b.identity.shape[1:] == (n, 3) and b.expression.shape[1:] == (n, 3)
-    assert b.triangles.shape == b.uv_triangles.shape and 0 <= b.triangles.min() and b.triangles.max() == n - 1
+    assert b.triangles.shape == b.uv_triangles.shape and b.triangles.min() >= 0 and b.triangles.max() == n - 1
     assert b.uv.min() >= 0 and b.uv.max() <= 1
     assert b.albedo_mean.shape == (b.texture_px**2, 3) and b.albedo.shape[1:] == b.albedo_mean.shape
-    assert b.landmarks68.shape == (68, 2) and 0 <= b.landmarks68.min() and b.landmarks68.max() < 468
+    assert b.landmarks68.shape == (68, 2) and b.landmarks68.min() >= 0 and b.landmarks68.max() < 468
     assert np.array_equal(b.landmarks468, np.arange(468))
     for values in (b.mean, b.identity, b.expression, b.albedo_mean, b.albedo, b.light_mean, b.light_std):
         assert np.isfinite(values).all()

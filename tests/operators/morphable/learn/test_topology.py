@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from operators.morphable.learn.topology import landmark_pairs, mirror_partners, read_topology
+from operators.morphable.learn.topology import mirror_partners, read_topology
 from tests.operators.morphable.meshes import grid_mesh, grid_uv
 
 
@@ -34,9 +34,3 @@ def test_two_uv_points_on_a_vertex_are_refused(tmp_path):
 def test_an_asymmetric_mesh_is_refused():
     with pytest.raises(ValueError, match="no mirror partner"):
         mirror_partners(np.array([[-1.0, 0, 0], [0.5, 0, 0], [0, 1, 0]]))
-
-
-def test_landmark_table():
-    pairs = landmark_pairs()
-    assert pairs.shape == (68, 2) and pairs.min() >= 0 and pairs.max() < 468
-    assert tuple(pairs[36]) == (33, 33) and tuple(pairs[45]) == (263, 263), "outer eye corners"
