@@ -39,7 +39,7 @@ class MorphableFitterConfig(OperatorConfig):
     hidden_expression_prior: float = option(3.0, "the same where the mouth is hidden: keeps it closed")
     max_steps: int = option(20, "most Levenberg-Marquardt steps; a face stops as soon as it has converged")
     appearance: bool = option(True, "also fit albedo and light")
-    appearance_px: int = option(64, "resolution at which albedo and light are fitted")
+    appearance_px: int = option(48, "resolution at which albedo and light are fitted")
     occluder_margin: float = option(0.02, "band around the occluder that is not skin, as a share of the crop size")
     pixel_noise: float = option(0.3, "standard deviation of a pixel against the albedo and light priors")
     rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")

@@ -196,9 +196,7 @@ def _nearest(place: np.ndarray, width: float, slack: float) -> np.ndarray:
     return place[:, 2] <= depth[index] + slack * width
 
 
-def contour_mask(
-    contours: list[Float[np.ndarray, "_ 2"]], atlas: UvAtlas, soft_px: float = 0.0
-) -> Float[np.ndarray, " covered"]:
+def contour_mask(contours: list[Float[np.ndarray, "_ 2"]], atlas: UvAtlas, soft_px: float = 0.0) -> Float[np.ndarray, " covered"]:
     """1 inside any of the closed UV contours, 0 outside, at the covered texels; the edge blurred by `soft_px` texels."""
     canvas = np.zeros((atlas.px * 4, atlas.px * 4), np.uint8)
     for contour in contours:
