@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -49,7 +49,7 @@ class Tally:
 class ProgressDisplay:
     """A bar on a terminal, else one line every `every_s` seconds. Use as a context manager; call `update` per unit."""
 
-    def __init__(self, total: int | None, every_s: float = 10.0, stream: TextIO | None = None):
+    def __init__(self, total: int | None, every_s: float = 10.0, stream: Any = None):
         self.total, self.every_s = total, every_s
         self.stream = stream or sys.stderr
         self.started = self._printed = time.monotonic()

@@ -249,4 +249,6 @@ def _cause(error: BaseException) -> BaseException:
         if isinstance(inner, BaseException) and type(inner).__module__.split(".")[0] != "ray":
             return inner
         seen = inner if isinstance(inner, BaseException) else seen.__cause__
-    return error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # A constructor's error comes as the text of its traceback only.
+    return RuntimeError(f"a worker could not start: {lines[-1]}") if "creation task" in str(error) else error

@@ -46,4 +46,4 @@ def test_summary_tells_what_happened_and_where_to_look():
 
 
 def test_clock():
-    assert (clock(5), clock(65), clock(3725)) == ("0:05", "1:05", "1:02:05")
+    assert (clock(5.0), clock(65.0), clock(3725.0)) == ("0:05", "1:05", "1:02:05")

@@ -12,6 +12,10 @@ from operators.batch import Batch
 STAGES = plan_stages(JobConfig())
 
 
+def cluster(cpus: int, gpus: int = 0) -> dict[str, float]:
+    return {"CPU": float(cpus), "GPU": float(gpus)}
+
+
 def execution(**changes: str):
     return load(None, [(f"execution.{name.replace('__', '.')}", value) for name, value in changes.items()]).execution
 
@@ -20,7 +24,7 @@ def execution(**changes: str):
 @pytest.mark.parametrize("cpus", [1, 2, 3, 8, 64, 1000])
 @pytest.mark.parametrize("gpus", [0, 1, 4, 64])
 def test_default_pools_always_fit_the_cluster(kind, cpus, gpus):
-    pools = plan_pools(execution(kind=kind), STAGES, {"CPU": cpus, "GPU": gpus}, 10_000)
+    pools = plan_pools(execution(kind=kind), STAGES, cluster(cpus, gpus), 10_000)
     assert sum(pool.min_size * pool.num_cpus for pool in pools) <= 0.9 * cpus + 1e-6
     assert sum(pool.min_size * pool.num_gpus for pool in pools) <= gpus + 1e-6
     assert all(pool.min_size >= 1 for pool in pools)
@@ -31,18 +35,18 @@ def test_explicit_sizes_are_kept_and_shrink_only_in_cpus():
     asked = execution(
         kind="pools", pools__detect__size="3", pools__fit__min_size="1", pools__fit__max_size="4", pools__fit__num_cpus="2"
     )
-    pools = {pool.name: pool for pool in plan_pools(asked, STAGES, {"CPU": 2}, 10)}
+    pools = {pool.name: pool for pool in plan_pools(asked, STAGES, cluster(2), 10)}
     assert (pools["detect"].min_size, pools["detect"].max_size) == (3, 3)
     assert (pools["fit"].min_size, pools["fit"].max_size) == (1, 4)
     assert sum(pool.min_size * pool.num_cpus for pool in pools.values()) <= 1.8 + 1e-6
 
 
 def test_no_more_workers_than_shards():
-    assert [p.min_size for p in plan_pools(execution(kind="fused"), STAGES, {"CPU": 16}, 3)] == [3]
+    assert [p.min_size for p in plan_pools(execution(kind="fused"), STAGES, cluster(16), 3)] == [3]
 
 
 def test_cpu_only_runs_reserve_no_gpu():
-    assert not any(p.num_gpus for p in plan_pools(execution(kind="pools", device="cpu"), STAGES, {"CPU": 16, "GPU": 4}, 30))
+    assert not any(p.num_gpus for p in plan_pools(execution(kind="pools", device="cpu"), STAGES, cluster(16, 4), 30))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
