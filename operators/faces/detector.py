@@ -34,9 +34,7 @@ class FaceDetectorConfig(OperatorConfig):
         "auto", "look again in overlapping tiles for small faces; auto does so when no face fills a good part of the image"
     )
     tile_overlap: float = option(0.5, "overlap of neighbouring tiles, as a share of their side")
-    auto_tile_below: float = option(
-        0.35, "auto: look in tiles when the largest face is smaller than this share of the short side"
-    )
+    auto_tile_below: float = option(0.3, "auto: look in tiles when the largest face is smaller than this share of the long side")
     tile_levels: int = option(2, "how often the tile side is halved, from half the long side down")
     min_tile_px: int = option(160, "tiles are never smaller than this")
     batch_size: int = option(8, "windows per forward pass; fewer are filled up, so that results never depend on company")
@@ -71,8 +69,9 @@ def tile_corners(width: int, height: int, side: float, overlap: float) -> Float[
     return np.stack((xs.ravel(), ys.ravel()), -1)
 
 
-def _tiles(row: int, width: int, height: int, config: FaceDetectorConfig) -> list[_Window]:
+def _tiles(row: int, size: tuple[int, int], config: FaceDetectorConfig) -> list[_Window]:
     windows = []
+    width, height = size
     for level in range(1, config.tile_levels + 1):
         side = max(width, height) / 2**level
         if side < config.min_tile_px:
@@ -107,14 +106,15 @@ class FaceDetector:
         self.config = config
         self.device = torch.device(device)
         network = TfliteNetwork(*(assets or AssetStore()).network("blazeface_short_range")).eval()
-        self._network = network.to(device=self.device, memory_format=torch.channels_last)
+        self._network = network.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def __call__(self, batch: Batch) -> Batch:
-        sizes = {int(i): batch.frame(int(i)).shape[1::-1] for i in batch.live_rows()}
+        frames = {int(i): batch.frame(i) for i in batch.live_rows()}
+        sizes = {i: (frame.shape[1], frame.shape[0]) for i, frame in frames.items()}
         found = self._detect(batch, [_whole(i, w, h) for i, (w, h) in sizes.items()], self.config.score_threshold)
-        small = [i for i in sizes if self._wants_tiles(found.get(i), min(sizes[i]))]
+        small = [i for i in sizes if self._wants_tiles(found.get(i), max(sizes[i]))]
         if small:
-            windows = [window for i in small for window in _tiles(i, *sizes[i], self.config)]
+            windows = [window for i in small for window in _tiles(i, sizes[i], self.config)]
             for i, more in self._detect(batch, windows, self.config.tile_score_threshold).items():
                 found[i] = np.concatenate([found[i], more]) if i in found else more
         chosen = {i: self._choose(found[i], sizes[i]) for i in sizes if i in found}
@@ -128,12 +128,12 @@ class FaceDetector:
                 batch.mark_row(i, NO_FACE, self.info.name, "NoFace", "no face was found in the image")
         return batch
 
-    def _wants_tiles(self, faces: np.ndarray | None, short_side: int) -> bool:
+    def _wants_tiles(self, faces: np.ndarray | None, long_side: int) -> bool:
         if self.config.tiles != "auto":
             return self.config.tiles == "always"
         if faces is None:
             return True
-        return float(np.max(faces[:, 3:5] - faces[:, 1:3])) < self.config.auto_tile_below * short_side
+        return float(np.max(faces[:, 3:5] - faces[:, 1:3])) < self.config.auto_tile_below * long_side
 
     def _detect(self, batch: Batch, windows: list[_Window], threshold: float) -> dict[int, np.ndarray]:
         """Per row an array of score, box and keypoints in full-image pixels, not yet suppressed across windows."""

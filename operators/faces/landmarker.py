@@ -110,7 +110,7 @@ class FaceLandmarker:
         self.device = torch.device(device)
         name = "face_mesh_attention" if config.network == "attention" else "face_mesh"
         network = TfliteNetwork(*(assets or AssetStore()).network(name)).eval()
-        self._network = network.to(device=self.device, memory_format=torch.channels_last)
+        self._network = network.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def __call__(self, batch: Batch) -> Batch:
         live = batch.live_faces()
