@@ -34,7 +34,7 @@ class FaceDetectorConfig(OperatorConfig):
         "auto", "look again in overlapping tiles for small faces; auto does so when no face fills a good part of the image"
     )
     tile_overlap: float = option(0.5, "overlap of neighbouring tiles, as a share of their side")
-    auto_tile_below: float = option(0.3, "auto: look in tiles when the largest face is smaller than this share of the long side")
+    auto_tile_below: float = option(0.25, "auto: look in tiles when the largest face is smaller than this share of the long side")
     tile_levels: int = option(2, "how often the tile side is halved, from half the long side down")
     min_tile_px: int = option(160, "tiles are never smaller than this")
     batch_size: int = option(8, "windows per forward pass; fewer are filled up, so that results never depend on company")

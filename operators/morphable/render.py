@@ -51,7 +51,7 @@ class FaceRenderer:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="face_renderer",
+        name="FaceRenderer",
         version="1",
         reads=(
             "crop", "crop_valid", "occluder", "identity", "expression", "albedo", "light", "rotation_deg", "translation",

@@ -45,7 +45,7 @@ class GrabcutSegmenter:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="grabcut_segmenter",
+        name="GrabcutSegmenter",
         version="1",
         reads=("given_mask_bytes", "width_px", "height_px", "landmarks468_px", "crop_from_image", "crop", "crop_valid"),
         writes=(

@@ -53,7 +53,7 @@ class SamSegmenter:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="sam_segmenter",
+        name="SamSegmenter",
         version="1",
         reads=("given_mask_bytes", "width_px", "height_px", "landmarks468_px", "crop_from_image", "crop", "crop_valid"),
         writes=(
