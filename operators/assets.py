@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -103,10 +103,8 @@ class AssetStore:
             raise AssetError(f"asset {name} is not in {self.root}: run `python -m jobs.assets fetch {name}` once")
         try:
             weights = load_file(path)
-            from safetensors import safe_open
-
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
+                metadata = file.metadata() or {}
         except (SafetensorError, OSError) as error:
             raise AssetError(
                 f"asset {name} in {path.name} cannot be read ({error}): delete it and run `python -m jobs.assets fetch {name}`"
@@ -137,6 +135,6 @@ class AssetStore:
             "licence": entry.licence,
             "source": entry.source,
         }
-        save_file({key: torch.from_numpy(value) for key, value in weights.items()}, temporary, metadata)
+        save_file({key: torch.tensor(value) for key, value in weights.items()}, temporary, metadata)
         temporary.replace(path)
         return path

@@ -234,8 +234,16 @@ class TfliteNetwork(nn.Module):
             self.register_buffer(f"w{name}", weight)
 
     @torch.inference_mode()
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
-        """Outputs by name, each flattened to `batch n` or left `batch n k`."""
+    def forward(self, images: Float[Tensor, "batch *size"]) -> dict[str, Tensor]:
+        """Outputs by name, each flattened to `batch n` or left `batch n k`, of `batch 3 height width` (the network's own range).
+
+        An image's outputs do not depend on the batch around it: one image alone is run twice, because convolutions of a
+        batch of one round differently.
+        """
+        n = len(images)
+        images = images.expand(2, *images.shape[1:]) if n == 1 else images
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
         values: dict[int, Tensor] = {self._program[0]["outputs"][0]: images}
         last_use = {j: i for i, step in enumerate(self._program) for j in step["inputs"]}
         for i, step in enumerate(self._program[1:-1], start=1):
@@ -246,4 +254,4 @@ class TfliteNetwork(nn.Module):
                     values.pop(j, None)
         end = self._program[-1]
         found = (values[j] for j in end["inputs"])
-        return {name: y.flatten(1) if y.ndim == 4 else y for name, y in zip(end["names"], found, strict=True)}
+        return {name: (y.flatten(1) if y.ndim == 4 else y)[:n] for name, y in zip(end["names"], found, strict=True)}

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from operators.faces.geometry import invert_similarity, square_to_crop, transform_points, warp
 
 
-@given(
-    st.floats(-500, 500), st.floats(-500, 500), st.floats(4, 2000), st.floats(-3.2, 3.2), st.sampled_from([64, 128, 192, 256])
-)
+@given(st.floats(-500, 500), st.floats(-500, 500), st.floats(4, 2000), st.floats(-3.2, 3.2), st.sampled_from([64, 128, 192, 256]))
 def test_there_and_back(x, y, side, angle, size):
     matrix = square_to_crop(np.array([[x, y]]), np.array([side]), np.array([angle]), size)
     points = np.random.default_rng(0).uniform(-300, 300, (1, 20, 3))

@@ -1,0 +1,101 @@
+"""Fetching: once, verified, by many at once, with messages that say what to do."""
+
+import subprocess
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from jobs import assets
+from operators.assets import AssetEntry, AssetError, AssetStore, sha256_of
+from tests.tiny_tflite import tiny_network
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder of wheels that pip looks in, and nowhere else."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    with zipfile.ZipFile(folder / "tinynets-1.0-py3-none-any.whl", "w") as wheel:
+        for name, constant in (("a", 1.0), ("b", 2.0)):
+            wheel.writestr(f"tinynets/{name}.tflite", tiny_network(constant))
+        wheel.writestr("tinynets-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinynets\nVersion: 1.0\n")
+        wheel.writestr("tinynets-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("tinynets-1.0.dist-info/RECORD", "")
+    return folder
+
+
+def entry(name: str, constant: float, **more) -> AssetEntry:
+    data = tiny_network(constant)
+    fields = dict(
+        name=name,
+        what="test",
+        kind="wheel",
+        package="tinynets==1.0",
+        member=f"tinynets/{name}.tflite",
+        sha256=sha256_of(data),
+        bytes=len(data),
+        convert="tflite",
+        licence="CC0",
+        source="here",
+    )
+    return AssetEntry(**{**fields, **more})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return AssetStore(tmp_path / "cache", {"a": entry("a", 1.0), "b": entry("b", 2.0)})
+
+
+def test_ensure_fetches_once_and_then_needs_no_pip(shelf, store, monkeypatch):
+    assert assets.ensure(["a", "b", "a"], store) is store
+    assert store.has("a") and store.has("b")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **more: pytest.fail("pip was called again"))
+    assets.ensure(["a", "b"], store)
+
+
+def test_bytes_that_are_not_those_of_the_lock_are_refused(shelf, tmp_path):
+    store = AssetStore(tmp_path / "cache", {"a": entry("a", 1.0, sha256="0" * 64)})
+    with pytest.raises(AssetError, match="expected sha256 0000"):
+        assets.ensure(["a"], store)
+    assert not store.has("a")
+
+
+def test_a_wheel_without_the_file_is_named(shelf, tmp_path):
+    store = AssetStore(tmp_path / "cache", {"a": entry("a", 1.0, member="tinynets/z.tflite")})
+    with pytest.raises(AssetError, match=r"tinynets-1\.0-py3-none-any\.whl has no tinynets/z\.tflite"):
+        assets.ensure(["a"], store)
+
+
+def test_offline_says_what_to_do(shelf, tmp_path):
+    store = AssetStore(tmp_path / "cache", {"a": entry("a", 1.0, package="tinynets==9.9")})
+    with pytest.raises(AssetError, match=r"could not download tinynets==9\.9 .*copy the cache folder"):
+        assets.ensure(["a"], store)
+
+
+def test_unknown_names_are_refused_before_anything_is_fetched(store, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda *args, **more: pytest.fail("pip was called"))
+    with pytest.raises(AssetError, match="unknown asset 'c': expected one of a, b"):
+        assets.ensure(["a", "c"], store)
+
+
+def test_many_may_ensure_at_once(shelf, store):
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: assets.ensure(["a"], store), range(3)))
+    assert [p.name for p in store.root.iterdir()] == [store.path("a").name]
+    store.network("a")
+
+
+def test_command_line(shelf, store, monkeypatch, capsys):
+    monkeypatch.setattr(assets, "AssetStore", lambda: store)
+    assert assets.main(["list"]) == 0
+    assert capsys.readouterr().out.count("missing") == 2
+    assert assets.main(["fetch", "a"]) == 0
+    assert capsys.readouterr().out.count("missing") == 1
+    assert assets.main(["verify"]) == 0
+    store.path("a").write_bytes(b"broken")
+    capsys.readouterr()
+    assert assets.main(["verify"]) == 1
+    assert "cannot be read" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""Assets are what the lock file says, or there is a message that says what to do."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from operators.assets import AssetEntry, AssetError, AssetStore, cache_folder, read_lock, sha256_of
+from tests.tiny_tflite import tiny_network
+
+
+@pytest.fixture
+def tiny() -> bytes:
+    return tiny_network(2.0)
+
+
+@pytest.fixture
+def store(tmp_path, tiny) -> AssetStore:
+    entry = AssetEntry("tiny", "a test", "wheel", "tiny==1", "tiny.tflite", sha256_of(tiny), len(tiny), "tflite", "CC0", "here")
+    return AssetStore(tmp_path, {"tiny": entry})
+
+
+def test_the_lock_file_is_complete():
+    lock = read_lock()
+    assert {"blazeface_short_range", "face_mesh", "face_mesh_attention"} <= set(lock)
+    for entry in lock.values():
+        assert len(entry.sha256) == 64 and entry.bytes > 0 and entry.licence and entry.source and "==" in entry.package
+
+
+def test_an_installed_network_can_be_read(store, tiny):
+    assert not store.has("tiny")
+    store.install("tiny", tiny)
+    program, weights = store.network("tiny")
+    assert store.has("tiny") and [step["kind"] for step in program] == ["input", "add", "output"]
+    assert [w.tolist() for w in weights.values()] == [[2.0]]
+
+
+def test_what_is_missing_says_what_to_run(store):
+    with pytest.raises(AssetError, match=r"python -m jobs\.assets fetch tiny"):
+        store.network("tiny")
+    with pytest.raises(AssetError, match="unknown asset 'nothing': expected one of tiny"):
+        store.network("nothing")
+
+
+def test_other_bytes_are_refused(store, tiny):
+    with pytest.raises(AssetError, match="expected sha256"):
+        store.install("tiny", tiny + b"x")
+    assert not store.has("tiny") and list(store.root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[:20], lambda data: b"\xff" * len(data), lambda data: data[:-1]]
+)
+def test_a_damaged_cache_file_says_so(store, tiny, damage):
+    path = store.install("tiny", tiny)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(AssetError, match=r"cannot be read.*fetch tiny"):
+        store.network("tiny")
+
+
+def test_a_file_made_from_another_source_is_refused(store, tiny, tmp_path):
+    other_data = tiny_network(3.0)
+    other = AssetStore(tmp_path / "other", {"tiny": AssetEntry(**{**vars(store.entry("tiny")), "sha256": sha256_of(other_data)})})
+    foreign = other.install("tiny", other_data)
+    store.root.mkdir(exist_ok=True)
+    store.path("tiny").write_bytes(foreign.read_bytes())
+    with pytest.raises(AssetError, match="another file"):
+        store.network("tiny")
+
+
+def test_a_file_without_our_metadata_is_refused(store):
+    from safetensors.torch import save_file
+
+    save_file({"1": torch.zeros(1)}, store.path("tiny"))
+    with pytest.raises(AssetError, match="fetch tiny"):
+        store.network("tiny")
+
+
+def test_many_may_install_at_once(store, tiny):
+    with ThreadPoolExecutor(8) as pool:
+        paths = set(pool.map(lambda _: store.install("tiny", tiny), range(16)))
+    assert len(paths) == 1 and [p.name for p in store.root.iterdir()] == [next(iter(paths)).name]
+    store.network("tiny")
+
+
+def test_where_the_cache_lies(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "a"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
+    assert cache_folder() == tmp_path / "a"
+    monkeypatch.delenv("UNMASK_CACHE")
+    assert cache_folder() == tmp_path / "b" / "unmask"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", os.fspath(tmp_path / "c"))
+    assert cache_folder() == Path(tmp_path / "c" / ".cache" / "unmask")
