@@ -18,6 +18,8 @@ from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
 
 INPUT_PX = 192
 _EYE_LEFT, _EYE_RIGHT = 33, 263
+# Pairs of mesh vertices whose mean lies where BlazeFace puts its first four keypoints: eyes, nose, mouth.
+_KEYPOINTS = ((33, 133), (362, 263), (1, 1), (13, 14))
 
 # Mesh vertices that the attention heads place anew (MediaPipe's attention-mesh graph; the heads' own order).
 # fmt: off
@@ -50,9 +52,17 @@ class FaceLandmarkerConfig(OperatorConfig):
     )
     score_threshold: float = option(0.5, "faces with a lower presence probability get status low_confidence")
     roi_scale: float = option(1.5, "side of the crop relative to the face box")
-    retry_scales: tuple[float, ...] = option((2.0, 1.2, 2.6), "other crop sizes to try for faces that are not confident")
+    retries: tuple[tuple[float, float, float], ...] = option(
+        ((2.0, 0.0, 0.0), (1.2, 0.0, 0.0), (1.8, 0.0, 0.0), (1.2, 0.0, -0.15), (1.5, 0.15, 0.0), (1.5, -0.15, 0.0)),
+        "other crops to try for faces that are not confident: scale, and shift to the right and down in box sides",
+    )
+    max_offset: float = option(
+        0.31, "a mesh whose eyes, nose and mouth are on average farther from the detected ones, in box sides, is not believed"
+    )
+    retry_max_offset: float = option(0.2, "the same for a mesh that was found in a retry")
+    size_range: tuple[float, float] = option((0.6, 1.6), "nor one whose larger side is not within this range, in box sides")
     refine_passes: int = option(1, "look again in a crop around the landmarks themselves so many times")
-    batch_size: int = option(32, "faces per forward pass")
+    batch_size: int = option(8, "faces per forward pass; up to 8 give the same bits on a CPU however they are grouped")
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,24 @@ class Squares:
     centre_px: Float[np.ndarray, "faces 2"]
     side_px: Float[np.ndarray, "faces"]
     angle_rad: Float[np.ndarray, "faces"]
+
+    def shifted(self, right: float, down: float) -> Squares:
+        """Moved along their own edges by a share of their side."""
+        cos, sin = np.cos(self.angle_rad), np.sin(self.angle_rad)
+        step = np.stack((right * cos - down * sin, right * sin + down * cos), -1)
+        return Squares(self.centre_px + step * self.side_px[:, None], self.side_px, self.angle_rad)
+
+
+def mesh_against_detection(
+    mesh_px: Float[np.ndarray, "faces 468 3"],
+    box_xyxy_px: Float[np.ndarray, "faces 4"],
+    keypoints_px: Float[np.ndarray, "faces 6 2"],
+) -> tuple[Float[np.ndarray, "faces"], Float[np.ndarray, "faces"]]:
+    """Mean distance of the mesh's eyes, nose and mouth from the detected ones, and the mesh's larger side, both in box sides."""
+    side = np.maximum((box_xyxy_px[:, 2:] - box_xyxy_px[:, :2]).max(1), 1e-6)
+    offset = mesh_px[:, np.array(_KEYPOINTS), :2].mean(2) - keypoints_px[:, :4]
+    size = (mesh_px[..., :2].max(1) - mesh_px[..., :2].min(1)).max(1)
+    return np.linalg.norm(offset, axis=2).mean(1) / side, size / side
 
 
 def squares_from_detections(
@@ -108,17 +136,26 @@ class FaceLandmarker:
         if not len(live):
             return batch
         boxes, keypoints = batch.faces["box_xyxy_px"][live], batch.faces["detection_keypoints_px"][live]
-        mesh, score = self._run(batch, live, squares_from_detections(boxes, keypoints, self.config.roi_scale))
-        for scale in self.config.retry_scales:
+        mesh, score = self._look(
+            batch,
+            live,
+            boxes,
+            keypoints,
+            squares_from_detections(boxes, keypoints, self.config.roi_scale),
+            self.config.max_offset,
+        )
+        for scale, right, down in self.config.retries:
             unsure = np.flatnonzero(score < self.config.score_threshold)
             if not len(unsure):
                 break
-            squares = squares_from_detections(boxes[unsure], keypoints[unsure], scale)
-            self._improve(mesh, score, unsure, *self._run(batch, live[unsure], squares))
+            squares = squares_from_detections(boxes[unsure], keypoints[unsure], scale).shifted(right / scale, down / scale)
+            new = self._look(batch, live[unsure], boxes[unsure], keypoints[unsure], squares, self.config.retry_max_offset)
+            self._improve(mesh, score, unsure, *new)
         for _ in range(self.config.refine_passes):
             sure = np.flatnonzero(score >= self.config.score_threshold)
             if len(sure):
-                again, again_score = self._run(batch, live[sure], squares_from_mesh(mesh[sure], self.config.roi_scale))
+                squares = squares_from_mesh(mesh[sure], self.config.roi_scale)
+                again, again_score = self._look(batch, live[sure], boxes[sure], keypoints[sure], squares, self.config.max_offset)
                 good = again_score >= self.config.score_threshold
                 mesh[sure[good]], score[sure[good]] = again[good], again_score[good]
         batch.put("landmarks468_px", mesh, live)
@@ -133,17 +170,23 @@ class FaceLandmarker:
         mesh[where[better]], score[where[better]] = new[better], new_score[better]
 
     def _mark(self, batch: Batch, live: np.ndarray, score: np.ndarray) -> None:
-        for j in live[score < self.config.score_threshold]:
-            batch.mark_face(
-                int(j),
-                LOW_CONFIDENCE,
-                f"the face mesh is {batch.faces['mesh_score'][j]:.2f} sure, below {self.config.score_threshold}",
-            )
+        for k in np.flatnonzero(score < self.config.score_threshold):
+            message = f"the face mesh is {score[k]:.2f} sure, below {self.config.score_threshold}; 0 contradicts the detection"
+            batch.mark_face(live[k], LOW_CONFIDENCE, message)
         for i in np.unique(batch.face_row[live]):
             mine = batch.face_row == i
             if not (batch.faces["face_status"][mine] == "ok").any():
                 message = f"none of {int(mine.sum())} detected faces has landmarks that can be trusted"
                 batch.mark_row(int(i), LOW_CONFIDENCE, self.info.name, "LowConfidence", message)
+
+    def _look(
+        self, batch: Batch, faces: np.ndarray, boxes: np.ndarray, keypoints: np.ndarray, squares: Squares, max_offset: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Like `_run`; the probability of a mesh that contradicts its detection is 0."""
+        mesh, score = self._run(batch, faces, squares)
+        low, high = self.config.size_range
+        offset, size = mesh_against_detection(mesh, boxes, keypoints)
+        return mesh, np.where((offset <= max_offset) & (size >= low) & (size <= high), score, np.float32(0))
 
     def _run(self, batch: Batch, faces: np.ndarray, squares: Squares) -> tuple[np.ndarray, np.ndarray]:
         """Mesh in full-image pixels and presence probability of these faces."""
