@@ -190,10 +190,11 @@ class FaceDetector:
         faces = np.concatenate((scores[:, None], shapes), 1)[keep]
         if self.config.keep != "all" and len(faces):
             middle = (faces[:, 1:3] + faces[:, 3:5]) / 2
+            offset = middle - np.array(size) / 2
             rank = {
                 "largest": -np.prod(faces[:, 3:5] - faces[:, 1:3], axis=1),
                 "most_confident": -faces[:, 0],
-                "central": np.linalg.norm(middle - np.array(size) / 2, axis=1),
+                "central": np.hypot(offset[:, 0], offset[:, 1]),
             }[self.config.keep]
             faces = faces[[int(np.argmin(rank))]]
         return faces[: self.config.max_faces]

@@ -33,8 +33,8 @@ def read_network(data: bytes) -> tuple[Program, dict[str, np.ndarray]]:
 
     Errors: ValueError names a layer that is not known.
     """
-    model = tflite.Model.GetRootAsModel(data, 0)
-    graph = model.Subgraphs(0)
+    model: Any = tflite.Model.GetRootAsModel(data, 0)
+    graph: Any = model.Subgraphs(0)
     constants: dict[int, np.ndarray] = {}
     for i in range(graph.TensorsLength()):
         tensor = graph.Tensors(i)
