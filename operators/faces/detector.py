@@ -204,7 +204,8 @@ def _any_apart(weak: Float[np.ndarray, "m 16"], good: Float[np.ndarray, "n 16"])
     """Whether the middle of any weak box lies well outside all good ones."""
     middle, half = (good[:, :2] + good[:, 2:4]) / 2, (good[:, 2:4] - good[:, :2]) / 2
     offset = np.abs((weak[:, None, :2] + weak[:, None, 2:4]) / 2 - middle)
-    return bool((offset > 1.5 * half).any(2).all(1).any())
+    outside = np.any(offset > 1.5 * half, axis=2)
+    return bool(np.any(np.all(outside, axis=1)))
 
 
 def _part_of_a_better_one(shapes: Float[np.ndarray, "n 16"], share: float) -> np.ndarray:
