@@ -29,18 +29,18 @@ def shelf(tmp_path, monkeypatch):
 
 def entry(name: str, constant: float, **more) -> AssetEntry:
     data = tiny_network(constant)
-    fields = dict(
-        name=name,
-        what="test",
-        kind="wheel",
-        package="tinynets==1.0",
-        member=f"tinynets/{name}.tflite",
-        sha256=sha256_of(data),
-        bytes=len(data),
-        convert="tflite",
-        licence="CC0",
-        source="here",
-    )
+    fields: dict = {
+        "name": name,
+        "what": "test",
+        "kind": "wheel",
+        "package": "tinynets==1.0",
+        "member": f"tinynets/{name}.tflite",
+        "sha256": sha256_of(data),
+        "bytes": len(data),
+        "convert": "tflite",
+        "licence": "CC0",
+        "source": "here",
+    }
     return AssetEntry(**{**fields, **more})
 
 
