@@ -23,6 +23,7 @@ class PriorConfig(InpaintConfig):
     kind: Literal["prior"] = "prior"
     smooth: float = option(0.05, "how smooth the colour correction is, share of the crop's side")
     ring: float = option(0.016, "width of the ring of skin around the hole that the fill is fitted to, share of the crop's side")
+    rim: float = option(0.02, "visible skin is taken to go on by this much up to the hole, share of the crop's side")
     reach: float = option(0.03, "how far the last step at the hole's border is felt inside, share of the crop's side")
     outlier: float = option(2.5, "skin pixels whose colour is this many spreads off do not pull (mask rim, hair, collar)")
     silhouette_px: float = option(1.0, "softness of the face's silhouette inside the hole, crop pixels")
@@ -56,7 +57,7 @@ class PriorInpainter(InpaintOperator):
         covered = erode(given.prior_mask, 1)
         skin = known & covered
         if given.visible_face is not None:
-            seen = skin & given.visible_face
+            seen = skin & dilate(given.visible_face, round(config.rim * side))
             enough = seen.flatten(1).sum(1) >= 0.002 * side * side
             skin = torch.where(enough[:, None, None], seen, skin)
         prior = torch.where(covered[:, None], given.prior, blur_within(given.prior, covered[:, None].float(), 0.01 * side + 1))
