@@ -45,6 +45,7 @@ _PLAIN = {
     "nothing_to_fill": "nothing covers the face, so the photo was left as it is",
     "low_confidence": "no face could be placed with confidence",
 }
+_SUMMARY = {"elapsed_s": "seconds, last session", "images_per_s": "images per second", "finished": "finished"}
 _EMBEDDED_PX = 160
 _COLUMNS = ["image_id", "source", "status", "error_operator", "error_type", "error_message", "faces", "artifacts"]
 _WARNING = (
@@ -239,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     facts = {}
     if storage.exists("run.json"):
         summary = json.loads(storage.read("run.json")).get("summary", {})
-        facts = {key: str(value) for key, value in summary.items() if isinstance(value, str | int | float)}
+        facts = {label: str(summary[key]) for key, label in _SUMMARY.items() if key in summary}
     embed = options.embed or options.output.startswith("s3://")
     print(write_report(storage, facts=facts, most=options.most, embed=embed))
     return 0
