@@ -17,15 +17,15 @@ from jobs.execution import ExecutionConfig
 from jobs.fields import Leaf, leaves, parse
 from jobs.sources import SourceConfig
 from jobs.storage import StorageConfig
-from operators.artifacts import ArtifactConfig
+from operators.artifacts import ArtifactEncoderConfig
 from operators.faces.aligner import FaceAlignerConfig
 from operators.faces.detector import FaceDetectorConfig
 from operators.faces.landmarker import FaceLandmarkerConfig
-from operators.faces.paste import PasteConfig
+from operators.faces.paste import FacePasterConfig
 from operators.hole import HolePlannerConfig
 from operators.images import ImageDecoderConfig
-from operators.inpaint.prior import PriorConfig
-from operators.inpaint.telea import TeleaConfig
+from operators.inpaint.prior import PriorInpainterConfig
+from operators.inpaint.telea import TeleaInpainterConfig
 from operators.morphable.fitter import MorphableFitterConfig
 from operators.morphable.render import FaceRendererConfig
 from operators.segment.grabcut import GrabcutSegmenterConfig
@@ -57,9 +57,9 @@ class JobConfig(BaseModel):
     fit: MorphableFitterConfig = MorphableFitterConfig()
     render: FaceRendererConfig = FaceRendererConfig()
     hole: HolePlannerConfig = HolePlannerConfig()
-    inpaint: Annotated[PriorConfig | TeleaConfig, _KIND] = PriorConfig()
-    paste: PasteConfig = PasteConfig()
-    artifacts: ArtifactConfig = ArtifactConfig()
+    inpaint: Annotated[PriorInpainterConfig | TeleaInpainterConfig, _KIND] = PriorInpainterConfig()
+    paste: FacePasterConfig = FacePasterConfig()
+    artifacts: ArtifactEncoderConfig = ArtifactEncoderConfig()
     storage: StorageConfig = StorageConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

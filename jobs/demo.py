@@ -10,7 +10,6 @@ the picture without the mask.
 from __future__ import annotations
 
 import argparse
-import io
 import math
 import shutil
 from collections.abc import Sequence
@@ -40,8 +39,7 @@ def portraits() -> dict[str, np.ndarray]:
     import matplotlib.cbook
     import skimage.data
 
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        hopper = np.array(Image.open(io.BytesIO(file.read())).convert("RGB"))
+    hopper = np.array(Image.open(str(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))).convert("RGB"))
     return {"eileen_collins": skimage.data.astronaut(), "grace_hopper": hopper}
 
 

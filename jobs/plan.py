@@ -9,18 +9,18 @@ from typing import Any
 
 from jobs.config import ConfigError, JobConfig
 from jobs.execution import OPERATOR_SECTIONS
-from operators.artifacts import ArtifactConfig, ArtifactEncoder
+from operators.artifacts import ArtifactEncoder, ArtifactEncoderConfig
 from operators.assets import read_lock, sha256_of
 from operators.batch import Batch
 from operators.columns import FACE_COLUMNS, ROW_COLUMNS
 from operators.faces.aligner import FaceAligner, FaceAlignerConfig
 from operators.faces.detector import FaceDetector, FaceDetectorConfig
 from operators.faces.landmarker import FaceLandmarker, FaceLandmarkerConfig
-from operators.faces.paste import FacePaster, PasteConfig
+from operators.faces.paste import FacePaster, FacePasterConfig
 from operators.hole import HolePlanner, HolePlannerConfig
 from operators.images import ImageDecoder, ImageDecoderConfig
-from operators.inpaint.prior import PriorConfig, PriorInpainter
-from operators.inpaint.telea import TeleaConfig, TeleaInpainter
+from operators.inpaint.prior import PriorInpainter, PriorInpainterConfig
+from operators.inpaint.telea import TeleaInpainter, TeleaInpainterConfig
 from operators.morphable.bases import MODELS
 from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.morphable.render import FaceRenderer, FaceRendererConfig
@@ -38,10 +38,10 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
     MorphableFitterConfig: MorphableFitter,
     FaceRendererConfig: FaceRenderer,
     HolePlannerConfig: HolePlanner,
-    PriorConfig: PriorInpainter,
-    TeleaConfig: TeleaInpainter,
-    PasteConfig: FacePaster,
-    ArtifactConfig: ArtifactEncoder,
+    PriorInpainterConfig: PriorInpainter,
+    TeleaInpainterConfig: TeleaInpainter,
+    FacePasterConfig: FacePaster,
+    ArtifactEncoderConfig: ArtifactEncoder,
 }
 """Which operator a config belongs to; the order of operators is that of `OPERATOR_SECTIONS`."""
 

@@ -20,7 +20,7 @@ OCCLUDER_TINT = (230, 30, 140)
 
 
 @dataclass(frozen=True)
-class ArtifactConfig(OperatorConfig):
+class ArtifactEncoderConfig(OperatorConfig):
     """Which files a face (`face0_…`, 0 = most confident) and a photo (`thumb_…`) get."""
 
     crop: bool = option(False, "face0_crop.png: the aligned crop")
@@ -47,7 +47,7 @@ class ArtifactEncoder:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        "artifacts",
+        "ArtifactEncoder",
         "1",
         (
             *("image_bytes", "restored_bytes", "crop", "occluder", "visible_face", "hole", "edge_map", "inpainted", "overlay"),
@@ -56,7 +56,9 @@ class ArtifactEncoder:
         ("artifact_bytes",),
     )
 
-    def __init__(self, config: ArtifactConfig = ArtifactConfig(), assets: object | None = None, device: str = "cpu"):
+    def __init__(
+        self, config: ArtifactEncoderConfig = ArtifactEncoderConfig(), assets: object | None = None, device: str = "cpu"
+    ):
         self.config = config
         self._generated = xmp_packet("compositeWithTrainedAlgorithmicMedia")
 

@@ -37,7 +37,7 @@ class HolePlanner:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="hole_planner",
+        name="HolePlanner",
         version="1",
         reads=("landmarks468_px", "crop_from_image", "crop", "crop_valid", "occluder", "render", "render_mask"),
         writes=("hole", "edge_map", "mask_coverage"),

@@ -59,7 +59,7 @@ class ImageDecoder:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="image_decoder", version="1", reads=("image_bytes",), writes=("format", "width_px", "height_px")
+        name="ImageDecoder", version="1", reads=("image_bytes",), writes=("format", "width_px", "height_px")
     )
 
     def __init__(self, config: ImageDecoderConfig = ImageDecoderConfig(), assets: Any = None, device: str = "cpu"):

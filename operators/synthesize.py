@@ -178,7 +178,7 @@ def _surface_coordinates(grid: np.ndarray, shape: tuple[int, int]) -> tuple[np.n
     xs, ys = np.meshgrid(np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1]) + 0.5)
     inside = fill(xs, ys)
     nearest = distance_transform_edt(np.isnan(inside[..., 0]), return_distances=False, return_indices=True)
-    inside = inside[tuple(nearest)]
+    inside = inside[tuple(np.asarray(nearest))]
     u, v = np.full(shape, 0.5, np.float32), np.full(shape, 0.5, np.float32)
     window = np.s_[low[1] : high[1], low[0] : high[0]]
     u[window], v[window] = inside[..., 0], inside[..., 1]

@@ -33,9 +33,7 @@ class FaceDetectorConfig(OperatorConfig):
         "there is a hint of one more",
     )
     tile_overlap: float = option(0.5, "overlap of neighbouring tiles, as a share of their side")
-    auto_tile_below: float = option(
-        0.35, "auto: look in tiles when the largest face is smaller than this share of the short side"
-    )
+    auto_tile_below: float = option(0.25, "auto: look in tiles when the largest face is smaller than this share of the long side")
     hint_threshold: float = option(0.2, "auto: a candidate apart from all faces that is at least so confident is a hint")
     part_overlap: float = option(0.4, "of two boxes that share this much of the smaller one, the less confident is dropped")
     tile_levels: int = option(2, "how often the tile side is halved, from half the long side down")
@@ -126,7 +124,7 @@ class FaceDetector:
         pictures = {int(i): self._reduce(batch.frame(int(i))) for i in batch.live_rows()}
         sizes = {i: picture.size for i, picture in pictures.items()}
         found, hints = self._detect(pictures, [_whole(i, w, h) for i, (w, h) in sizes.items()], self.config.score_threshold)
-        small = [i for i in sizes if self._wants_tiles(found.get(i), min(sizes[i]), i in hints)]
+        small = [i for i in sizes if self._wants_tiles(found.get(i), max(sizes[i]), i in hints)]
         if small:
             windows = [window for i in small for window in _tiles(i, *sizes[i], self.config)]
             for i, more in self._detect(pictures, windows, self.config.tile_score_threshold)[0].items():
@@ -148,12 +146,12 @@ class FaceDetector:
         factor = max(int(max(height, width) / 2**self.config.tile_levels / INPUT_PX), 1)
         return _Picture(shrink(image, factor) if factor > 1 else image, factor, (width, height))
 
-    def _wants_tiles(self, faces: np.ndarray | None, short_side: int, hint: bool) -> bool:
+    def _wants_tiles(self, faces: np.ndarray | None, long_side: int, hint: bool) -> bool:
         if self.config.tiles != "auto":
             return self.config.tiles == "always"
         if faces is None or hint:
             return True
-        return float(np.max(faces[:, 3:5] - faces[:, 1:3])) < self.config.auto_tile_below * short_side
+        return float(np.max(faces[:, 3:5] - faces[:, 1:3])) < self.config.auto_tile_below * long_side
 
     def _detect(
         self, pictures: dict[int, _Picture], windows: list[_Window], threshold: float

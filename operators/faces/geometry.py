@@ -39,7 +39,7 @@ def transform_points(
     return out
 
 
-def _to_integer_centres(matrix: np.ndarray) -> np.ndarray:
+def to_integer_centres(matrix: np.ndarray) -> np.ndarray:
     """The same map for a library whose pixel centres are integers: x' = M (x + 0.5) - 0.5."""
     out = matrix.astype(np.float64)
     out[:, 2] += out[:, :2] @ np.array([0.5, 0.5]) - 0.5
@@ -60,7 +60,7 @@ def warp(
         image, matrix, scale = _shrink(image, matrix, size, scale)
     if min(image.shape[:2]) >= 1 << 15:
         raise ValueError(f"expected a region of at most 32767 pixels a side, got {image.shape[:2]}")
-    return cv2.warpAffine(image, _to_integer_centres(matrix), (size, size), flags=cv2.INTER_LINEAR, borderMode=mode)
+    return cv2.warpAffine(image, to_integer_centres(matrix), (size, size), flags=cv2.INTER_LINEAR, borderMode=mode)
 
 
 def shrink(image: UInt8[np.ndarray, "h w *c"], factor: int) -> UInt8[np.ndarray, "h2 w2 *c"]:

@@ -20,7 +20,7 @@ from operators.types import FAILED, OK, OperatorConfig, OperatorInfo, option, ro
 
 
 @dataclass(frozen=True)
-class PasteConfig(OperatorConfig):
+class FacePasterConfig(OperatorConfig):
     """PNG and lossless WebP keep the promise that pixels outside the holes are the input's; JPEG is smaller and does not."""
 
     format: Literal["png", "webp_lossless", "jpeg"] = option(
@@ -44,10 +44,10 @@ class FacePaster:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        "paste", "1", ("image_bytes", "crop_from_image", "inpainted", "hole", "visible_face"), ("restored_bytes",)
+        "FacePaster", "1", ("image_bytes", "crop_from_image", "inpainted", "hole", "visible_face"), ("restored_bytes",)
     )
 
-    def __init__(self, config: PasteConfig = PasteConfig(), assets: object | None = None, device: str = "cpu"):
+    def __init__(self, config: FacePasterConfig = FacePasterConfig(), assets: object | None = None, device: str = "cpu"):
         self.config = config
 
     def __call__(self, batch: Batch) -> Batch:
@@ -85,7 +85,7 @@ def paste_face(
     hole: Bool[np.ndarray, "h w"],
     crop_from_image: Float[np.ndarray, "2 3"],
     visible_face: Bool[np.ndarray, "h w"] | None = None,
-    config: PasteConfig = PasteConfig(),
+    config: FacePasterConfig = FacePasterConfig(),
     seed: int = 0,
 ) -> None:
     """Compose one filled crop into `image` in place. Only pixels whose centre falls into the hole can change.

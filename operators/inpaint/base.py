@@ -57,13 +57,13 @@ class FillInput:
 
 
 @dataclass(frozen=True)
-class InpaintConfig(OperatorConfig):
+class InpainterConfig(OperatorConfig):
     """What every system's config has."""
 
     batch_size: int = option(16, "faces filled at once")
 
 
-class InpaintOperator:
+class Inpainter:
     """Fills the hole of every live face; known pixels of `inpainted` are the crop's, bit for bit.
 
     Subclasses set `info` (with `reads=READS`, `writes=("inpainted",)`) and implement `fill`.
@@ -71,7 +71,7 @@ class InpaintOperator:
 
     info: ClassVar[OperatorInfo]
 
-    def __init__(self, config: InpaintConfig, assets: object | None = None, device: str = "cpu"):
+    def __init__(self, config: InpainterConfig, assets: object | None = None, device: str = "cpu"):
         self.config, self.device = config, device
 
     def fill(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:

@@ -12,12 +12,12 @@ from torch.nn import functional
 
 from operators.blend import hold, membrane
 from operators.grain import bands, blur, blur_within, noise, quantile, spread
-from operators.inpaint.base import READS, FillInput, InpaintConfig, InpaintOperator
+from operators.inpaint.base import READS, FillInput, Inpainter, InpainterConfig
 from operators.types import OperatorInfo, option
 
 
 @dataclass(frozen=True)
-class PriorConfig(InpaintConfig):
+class PriorInpainterConfig(InpainterConfig):
     """Lengths are shares of the crop's side, so that they mean the same at every crop size."""
 
     kind: Literal["prior"] = "prior"
@@ -33,17 +33,17 @@ class PriorConfig(InpaintConfig):
     cycles: int = option(6, "multigrid cycles of each membrane")
 
 
-class PriorInpainter(InpaintOperator):
+class PriorInpainter(Inpainter):
     """Fills the hole with `prior` where the face is, and with the surroundings where the hole lies beside the face.
 
     At the hole's border the fill is held only to pixels that can be trusted: visible skin of a plausible colour for the
     face, background for the rest. Leftovers of the occluder, hair and collars do not pull (see `operators.blend`).
     """
 
-    info: ClassVar[OperatorInfo] = OperatorInfo("inpaint_prior", "1", READS, ("inpainted",))
-    config: PriorConfig
+    info: ClassVar[OperatorInfo] = OperatorInfo("PriorInpainter", "1", READS, ("inpainted",))
+    config: PriorInpainterConfig
 
-    def __init__(self, config: PriorConfig = PriorConfig(), assets: object | None = None, device: str = "cpu"):
+    def __init__(self, config: PriorInpainterConfig = PriorInpainterConfig(), assets: object | None = None, device: str = "cpu"):
         super().__init__(config, assets, device)
 
     def fill(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:

@@ -11,25 +11,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from operators.inpaint.base import READS, FillInput, InpaintConfig, InpaintOperator
+from operators.inpaint.base import READS, FillInput, Inpainter, InpainterConfig
 from operators.types import OperatorInfo, option
 
 
 @dataclass(frozen=True)
-class TeleaConfig(InpaintConfig):
+class TeleaInpainterConfig(InpainterConfig):
     """Fast marching (Telea 2004) or Navier-Stokes (Bertalmio et al. 2001)."""
 
     kind: Literal["telea", "navier_stokes"] = "telea"
     radius_px: float = option(5.0, "radius of the neighbourhood that each filled pixel is made from, crop pixels")
 
 
-class TeleaInpainter(InpaintOperator):
+class TeleaInpainter(Inpainter):
     """Continues the surroundings into the hole with cv2.inpaint."""
 
-    info: ClassVar[OperatorInfo] = OperatorInfo("inpaint_telea", "1", READS, ("inpainted",))
-    config: TeleaConfig
+    info: ClassVar[OperatorInfo] = OperatorInfo("TeleaInpainter", "1", READS, ("inpainted",))
+    config: TeleaInpainterConfig
 
-    def __init__(self, config: TeleaConfig = TeleaConfig(), assets: object | None = None, device: str = "cpu"):
+    def __init__(self, config: TeleaInpainterConfig = TeleaInpainterConfig(), assets: object | None = None, device: str = "cpu"):
         super().__init__(config, assets, device)
 
     def fill(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:

@@ -53,7 +53,7 @@ class MorphableFitter:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="morphable_fitter",
+        name="MorphableFitter",
         version="1",
         reads=("crop", "crop_from_image", "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid"),
         writes=(

@@ -54,7 +54,7 @@ class FaceRenderer:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="face_renderer",
+        name="FaceRenderer",
         version="1",
         reads=(
             "crop", "crop_valid", "crop_from_image", "landmarks468_px", "occluder", "visible_face", "identity", "expression",

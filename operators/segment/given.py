@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from operators.batch import Batch
+from operators.faces.geometry import to_integer_centres
+from operators.images import decode_rgb
 
 
 def given_occluders(
@@ -26,15 +28,12 @@ def given_occluders(
         if not data:
             continue
         if row not in decoded:
-            from operators.images import decode_rgb
-
             mask = decode_rgb(data)
             extent = (int(batch.rows["width_px"][row]), int(batch.rows["height_px"][row]))
             if min(extent) > 0 and mask.shape[1::-1] != extent:
                 mask = cv2.resize(mask, extent, interpolation=cv2.INTER_LINEAR)
             decoded = {row: mask.max(-1).astype(np.float32)}
-        to_crop = batch.faces["crop_from_image"][face].astype(np.float64).copy()
-        to_crop[:, 2] += to_crop[:, :2] @ (0.5, 0.5) - 0.5
+        to_crop = to_integer_centres(batch.faces["crop_from_image"][face])
         occluders[i] = cv2.warpAffine(decoded[row], to_crop, (size, size), flags=cv2.INTER_LINEAR) >= 128
         touched[i] = occluders[i].any()
     return occluders, touched

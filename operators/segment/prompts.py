@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from operators.batch import Batch
+from operators.faces.geometry import transform_points
 from operators.segment.regions import LOWER_FACE, OVAL
 
 # MediaPipe face-mesh vertices.
@@ -16,7 +17,6 @@ MOUTH = (13, 14, 61, 291)
 CHIN = (152, 199)
 EYES = (33, 133, 362, 263, 159, 386)
 FOREHEAD = (151, 109, 338)
-VISIBLE_SKIN = (151, 9, 109, 338)
 
 Landmarks = Float[np.ndarray, "faces landmarks 2"]
 
@@ -37,7 +37,7 @@ def landmarks_in_crop(batch: Batch, faces: np.ndarray, name: str = "landmarks468
     """x, y of a landmark column of these faces in crop pixels, float32."""
     to_crop = batch.faces["crop_from_image"][faces].astype(np.float64)
     points = batch.faces[name][faces][..., :2].astype(np.float64)
-    return (points @ to_crop[:, :, :2].transpose(0, 2, 1) + to_crop[:, None, :, 2]).astype(np.float32)
+    return transform_points(to_crop, points).astype(np.float32)
 
 
 def eye_line_and_scale(landmarks: Landmarks) -> tuple[Float[np.ndarray, "faces 2"], Float[np.ndarray, "faces 2"]]:

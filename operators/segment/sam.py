@@ -17,6 +17,7 @@ from torch import Tensor
 from operators import masks
 from operators.assets import AssetStore
 from operators.batch import Batch
+from operators.segment.base import READS, WRITES
 from operators.segment.given import given_occluders
 from operators.segment.presence import EVIDENCE_THRESHOLD, is_covered, occluder_evidence
 from operators.segment.prompts import Prompts, eye_line_and_scale, face_prompts, landmarks_in_crop, occluder_prompts
@@ -52,16 +53,7 @@ class SamSegmenter:
     Errors: FileNotFoundError when there is no checkpoint; RuntimeError when it does not fit the model.
     """
 
-    info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="sam_segmenter",
-        version="1",
-        reads=("given_mask_bytes", "width_px", "height_px", "landmarks468_px", "crop_from_image", "crop", "crop_valid"),
-        writes=(
-            *("occluder", "occluder_iou", "occluder_stability"),
-            *("visible_face", "visible_face_iou", "visible_face_stability"),
-        ),
-        wants_gpu=True,
-    )
+    info: ClassVar[OperatorInfo] = OperatorInfo("SamSegmenter", "1", READS, WRITES, wants_gpu=True)
 
     def __init__(
         self,

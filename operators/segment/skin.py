@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from operators import masks
+from operators.segment.prompts import eye_line_and_scale
 from operators.segment.regions import FOREHEAD, LEFT_BROW, LEFT_EYE, NOSE_ROOT, RIGHT_BROW, RIGHT_EYE, hulls, polygons
 
 # One unit of distance: this far in CIE L*, or this far in a*b*; about what the light of one photo does to one skin.
@@ -16,7 +17,7 @@ _NEAR, _DRIFT = 1.2, 0.5
 
 def eyes_and_brows(landmarks: Float[np.ndarray, "faces 468 2"], size: int) -> np.ndarray:
     """(2, faces, size, size) bool: eyes, and brows, each with a rim."""
-    unit = np.linalg.norm(landmarks[:, 152] - landmarks[:, (33, 133, 362, 263)].mean(1), axis=1)
+    unit = np.linalg.norm(eye_line_and_scale(landmarks)[1], axis=1)
     eyes = polygons(landmarks[:, LEFT_EYE], size) | polygons(landmarks[:, RIGHT_EYE], size)
     brows = polygons(landmarks[:, LEFT_BROW], size) | polygons(landmarks[:, RIGHT_BROW], size)
     return np.stack([masks.dilate(eyes, 0.05 * unit), masks.dilate(brows, 0.02 * unit)])

@@ -84,7 +84,7 @@ def test_poison_costs_its_own_row_only(reference):
     rows = [row for path in sorted((reference / "manifest").rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     status = {row["key"]: (row["status"], row["error_operator"]) for row in rows}
     assert status.pop("photo004") == ("failed", "finder")
-    assert status.pop("photo002")[1] == "image_decoder"
+    assert status.pop("photo002")[1] == "ImageDecoder"
     assert status.pop("photo008") == ("no_face", "finder")
     assert set(status.values()) == {("ok", "")} and len(status) == N - 3
     listed = {item["path"] for row in rows for item in row["artifacts"]}

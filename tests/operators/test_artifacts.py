@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from operators.artifacts import ArtifactConfig, ArtifactEncoder, sheet, shrink, tint
+from operators.artifacts import ArtifactEncoder, ArtifactEncoderConfig, sheet, shrink, tint
 from operators.batch import Batch
 from operators.images import decode_rgb, encode
 from operators.morphable.export import rename_material
@@ -16,7 +16,7 @@ from operators.types import FAILED
 from tests.operators.inpaint.faces import batch_of, drawn
 
 OBJ = b"mtllib mesh.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nusemtl face\nf 1/1 2/1 3/1\n"
-EVERYTHING = ArtifactConfig(
+EVERYTHING = ArtifactEncoderConfig(
     crop=True, occluder=True, visible_face=True, hole=True, edges=True, inpainted=True, render=True, views_deg=(-60.0, 0.0, 22.5)
 )
 
@@ -51,7 +51,7 @@ def test_every_file_is_there_and_opens():
 
 
 def test_switched_off_files_are_not_there():
-    off = ArtifactConfig(overlay=False, views=False, mesh=False, sheet=False, thumbnails=False)
+    off = ArtifactEncoderConfig(overlay=False, views=False, mesh=False, sheet=False, thumbnails=False)
     assert ArtifactEncoder(off)(full_batch()).rows["artifact_bytes"] == [{}]
 
 
@@ -77,7 +77,7 @@ def test_face_that_stopped_early_gets_fewer_files_and_failed_row_none():
 
 
 def test_views_that_do_not_fit_the_angles_are_refused():
-    result = apply(ArtifactEncoder(ArtifactConfig(views_deg=(0.0,))), full_batch())
+    result = apply(ArtifactEncoder(ArtifactEncoderConfig(views_deg=(0.0,))), full_batch())
     assert result.rows["status"] == [FAILED] and "views_deg" in result.rows["error_message"][0]
 
 

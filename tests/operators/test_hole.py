@@ -65,7 +65,7 @@ def test_nothing_to_fill_marks_the_face_and_the_row_only_when_no_face_is_left():
     batch = planned(3, occluder=np.stack([truth, empty, empty]), rows=[0, 0, 1])
     assert batch.faces["face_status"].tolist() == [OK, NOTHING_TO_FILL, NOTHING_TO_FILL]
     assert "nothing to fill" in batch.faces["face_message"][1]
-    assert batch.rows["status"] == [OK, NOTHING_TO_FILL] and batch.rows["error_operator"][1] == "hole_planner"
+    assert batch.rows["status"] == [OK, NOTHING_TO_FILL] and batch.rows["error_operator"][1] == "HolePlanner"
     assert batch.faces["hole"][0].any() and not batch.faces["hole"][1:].any()
 
 

@@ -46,7 +46,7 @@ def test_bad_rows_say_why_and_good_rows_do_not_notice():
     ]
     assert result.rows["width_px"].tolist() == [36, 0, 0, 36, 30000, 36, 0, 4, 36]
     assert all(m for m, s in zip(result.rows["error_message"], result.rows["status"], strict=True) if s != "ok")
-    assert set(result.rows["error_operator"]) == {"", "image_decoder"}
+    assert set(result.rows["error_operator"]) == {"", "ImageDecoder"}
     assert np.array_equal(result.frame(8), RGB)
 
 

@@ -11,16 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
+from operators.morphable import light as light_bands
 from operators.morphable.learn.pca import masked_coefficients, principal_modes
 from operators.morphable.uv import Fold
 
 
 def sh_basis(normal: Float[np.ndarray, "*points 3"]) -> Float[np.ndarray, "*points 9"]:
-    """1, y, z, x, xy, yz, 3z^2 - 1, xz, x^2 - y^2 of unit normals (Ramamoorthi & Hanrahan 2001)."""
-    x, y, z = normal[..., 0], normal[..., 1], normal[..., 2]
-    return np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], axis=-1)
+    """`light.sh_basis` of arrays."""
+    return light_bands.sh_basis(torch.from_numpy(normal)).numpy()
 
 
 LIGHT_FLIP = np.array([1, 1, 1, -1, -1, 1, 1, -1, 1], np.float32)

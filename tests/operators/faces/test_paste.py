@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from operators.batch import Batch
-from operators.faces.paste import FacePaster, PasteConfig, paste_face
+from operators.faces.paste import FacePaster, FacePasterConfig, paste_face
 from operators.images import decode_alpha, decode_rgb, encode
 from operators.provenance import read_provenance
 from operators.types import LOW_CONFIDENCE, NO_FACE, NOTHING_TO_FILL
@@ -96,7 +96,7 @@ def test_lossless_formats_keep_outside_pixels_of_a_jpeg_input(format):
     sink = io.BytesIO()
     Image.fromarray(photo()).save(sink, "JPEG", quality=80)
     matrix = similarity(0.6, 10, (80, 60))
-    batch = FacePaster(PasteConfig(format=format))(batch_of(sink.getvalue(), [(matrix, (10, 200, 30))]))
+    batch = FacePaster(FacePasterConfig(format=format))(batch_of(sink.getvalue(), [(matrix, (10, 200, 30))]))
     data = batch.rows["restored_bytes"][0]
     outside = ~footprint(matrix, (120, 160), 21)
     assert np.array_equal(decode_rgb(data)[outside], decode_rgb(sink.getvalue())[outside])
@@ -129,7 +129,7 @@ def test_alpha_is_kept():
 def test_untouched_photos_are_written_only_when_asked(write_unchanged, status):
     batch = batch_of(encode(photo()), [(similarity(1, 0, (60, 60)), (255, 0, 0))])
     batch.mark_row(0, status)
-    data = FacePaster(PasteConfig(write_unchanged=write_unchanged))(batch).rows["restored_bytes"][0]
+    data = FacePaster(FacePasterConfig(write_unchanged=write_unchanged))(batch).rows["restored_bytes"][0]
     if write_unchanged:
         assert np.array_equal(decode_rgb(data), photo()) and read_provenance(data) == {}
     else:
@@ -141,8 +141,8 @@ def test_enlarged_fill_gets_the_grain_of_the_photo():
     matrix = similarity(0.2, 0, (200, 200))
     fill = np.full((SIZE, SIZE, 3), 120, np.uint8)
     plain, grainy = image.copy(), image.copy()
-    paste_face(plain, fill, disc(), matrix, ~disc(), PasteConfig(grain=0.0), seed=5)
-    paste_face(grainy, fill, disc(), matrix, ~disc(), PasteConfig(grain=1.0), seed=5)
+    paste_face(plain, fill, disc(), matrix, ~disc(), FacePasterConfig(grain=0.0), seed=5)
+    paste_face(grainy, fill, disc(), matrix, ~disc(), FacePasterConfig(grain=1.0), seed=5)
     core = np.s_[150:250, 150:250]
     photo_grain = np.diff(image[core].astype(float), axis=1).std()
     assert np.diff(plain[core].astype(float), axis=1).std() < 0.05 * photo_grain

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from operators.inpaint.base import READS, FillInput, InpaintConfig, InpaintOperator
+from operators.inpaint.base import READS, FillInput, Inpainter, InpainterConfig
 from operators.pipeline import apply
 from operators.types import FAILED, NOTHING_TO_FILL, OperatorInfo
 from tests.operators.inpaint.faces import batch_of, drawn
 
 
 @dataclass(frozen=True)
-class SeedConfig(InpaintConfig):
+class SeedConfig(InpainterConfig):
     batch_size: int = 2
 
 
-class SeedInpainter(InpaintOperator):
+class SeedInpainter(Inpainter):
     """Paints everything, known pixels too, in a shade that depends on the seed."""
 
     info: ClassVar[OperatorInfo] = OperatorInfo("inpaint_seed", "1", READS, ("inpainted",))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.inpaint.telea import TeleaConfig, TeleaInpainter
+from operators.inpaint.telea import TeleaInpainter, TeleaInpainterConfig
 from tests.operators.inpaint.faces import batch_of, drawn, given
 
 
@@ -12,13 +12,13 @@ from tests.operators.inpaint.faces import batch_of, drawn, given
 def test_continues_a_flat_picture(kind):
     face = drawn(64)
     face["crop"][:] = (90, 120, 30)
-    result = TeleaInpainter(TeleaConfig(kind=kind))(batch_of(face)).faces["inpainted"]
+    result = TeleaInpainter(TeleaInpainterConfig(kind=kind))(batch_of(face)).faces["inpainted"]
     assert np.abs(result[0].astype(int) - (90, 120, 30)).max() <= 3
 
 
 def test_two_kinds_differ_and_known_pixels_stay():
     face = drawn(64)
-    fills = [TeleaInpainter(TeleaConfig(kind=kind)).fill(given(face)) for kind in ("telea", "navier_stokes")]
+    fills = [TeleaInpainter(TeleaInpainterConfig(kind=kind)).fill(given(face)) for kind in ("telea", "navier_stokes")]
     assert not torch.equal(*fills)
     known = ~given(face).hole[0]
     assert torch.equal(fills[0][0, :, known], given(face).image[0, :, known])
