@@ -289,7 +289,7 @@ def neck_shadow(
     below = functional.pad(blur(face, sigma_px), (0, 0, shift, 0))[..., : face.shape[-2], :]
     ratio = torch.log((picture + 0.05) / (skin_colour[..., None, None] + 0.05))
     light = ratio.mean(1, keepdim=True)
-    like = torch.exp(-((ratio - light).square().sum(1, keepdim=True) / 0.2**2) - (light / 0.7) ** 2)
+    like = torch.exp(-((ratio - light).square().sum(1, keepdim=True) / 0.09**2) - (light / 0.7) ** 2)
     return (1.6 * below).clamp_max(1.0) * blur(like, 0.02 * max(picture.shape[-2:]))
 
 
