@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -37,7 +37,7 @@ class FaceRendererConfig(OperatorConfig):
     views_pitch_deg: float = option(0.0, "pitch of all views")
     background: int = option(236, "grey level behind the views, 0..255")
     overlay: bool = option(True, "draw the render over the crop")
-    overlay_opacity: float = option(0.75, "opacity of the render in the overlay")
+    overlay_opacity: float = option(0.9, "opacity of the render in the overlay")
     mesh: bool = option(True, "write the mesh as .obj and its texture")
     texture_px: int = option(256, "side of the texture")
     occluder_margin: float = option(0.02, "band around the occluder where the photo is not used, as a share of the crop size")
@@ -107,7 +107,9 @@ class FaceRenderer:
             "render_mask": (drawing.coverage >= 0.5).cpu().numpy(),
         }
         if config.overlay:
-            out["overlay"] = to_uint8(drawing.over(crop, config.overlay_opacity)).cpu().numpy()
+            inside = soft_edge(drawing.coverage > 0.5, round(config.skin_edge * size))
+            faded = replace(drawing, coverage=drawing.coverage * inside)
+            out["overlay"] = to_uint8(faded.over(crop, config.overlay_opacity)).cpu().numpy()
         if config.views and config.views_deg:
             out["views"] = self._views(vertices, textures, size).cpu().numpy()
         if self.writer is not None:

@@ -53,7 +53,7 @@ def skin_distance(
 def roughness(
     images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 468 2"]
 ) -> Float[np.ndarray, "faces size size"]:
-    """Standard deviation of CIE L* around each pixel, less that of the nose root (grain): strands of hair are rough, skin is not."""
+    """Standard deviation of CIE L* around each pixel, less that of the nose root (grain): hair is rough."""
     roots = polygons(landmarks[:, NOSE_ROOT], images.shape[1])
     sigma = images.shape[1] / 72
     out = np.empty(images.shape[:3], np.float32)
