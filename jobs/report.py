@@ -13,6 +13,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -46,7 +47,7 @@ _PLAIN = {
     "low_confidence": "no face could be placed with confidence",
 }
 _SUMMARY = {"elapsed_s": "seconds, last session", "images_per_s": "images per second", "finished": "finished"}
-_EMBEDDED_PX = 160
+_EMBEDDED_PX, _EMBEDDED_SHEET_PX = 160, 900
 _COLUMNS = ["image_id", "source", "status", "error_operator", "error_type", "error_message", "faces", "artifacts"]
 _WARNING = (
     "What stands where the mask was is a guess drawn from a model of many faces. It is never evidence of what a person "
@@ -137,7 +138,7 @@ def _card(files: _Files, row: dict[str, Any], face: dict[str, Any] | None) -> st
     name = html.escape(row["image_id"] + (f" · face {face['face_index']}" if len(row["faces"] or ()) > 1 and face else ""))
     status = html.escape(_status(row, face))
     values = {key: (face or {}).get(key) for key in _SCORES}
-    sheet = files.picture(f"{prefix}sheet.jpg", f"{row['image_id']}: before, occluder, render, hole, after")
+    sheet = files.picture(f"{prefix}sheet.jpg", f"{row['image_id']}: before, occluder, render, hole, after", _EMBEDDED_SHEET_PX)
     heads = "".join(f"<span>{title}</span>" for title in ("before", "occluder", "render", "hole", "after"))
     restored = next((n for n in files.paths if n.startswith("restored.")), None)
     before = files.picture("thumb_before.jpg", "the whole photo before", _EMBEDDED_PX)
@@ -194,7 +195,8 @@ def render_report(storage: Storage, title: str, facts: dict[str, str], most: int
         f"<li>{html.escape(key.replace('_', ' '))}<b>{html.escape(value)}</b></li>" for key, value in chips.items()
     )
     orders = "".join(f'<option value="{key}">{html.escape(label)}</option>' for key, label in _ORDERS.items())
-    cards = [card for row in rows for card in _cards(storage, row, embed)]
+    with ThreadPoolExecutor(8) as pool:  # embedding waits for the store, picture by picture
+        cards = [card for group in pool.map(lambda row: list(_cards(storage, row, embed)), rows) for card in group]
     statuses = "".join(
         f'<option value="{html.escape(s)}">{html.escape(s.replace("_", " "))}</option>' for s in sorted({s for s, _ in cards})
     )
