@@ -88,7 +88,7 @@ def reconstruct(arguments: Sequence[str]) -> int:
             return OK
         from jobs.progress import ProgressDisplay, Tally, summary_text
 
-        print(f"{prepared.images_left or 'some'} images in {len(prepared.items)} shards to do", file=sys.stderr, flush=True)
+        print(_work_left(prepared), file=sys.stderr, flush=True)
         started = time.monotonic()
         with ProgressDisplay(prepared.images_left, config.execution.progress_every_s) as display:
 
@@ -218,6 +218,13 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
         text = f"{self._prog} --input DIR|s3://… --output DIR|s3://… [--config FILE] [--dry-run] [--SECTION.FIELD VALUE …]"
         super().add_usage(text, [], [], prefix)
+
+
+def _work_left(prepared: Any) -> str:
+    images, shards = prepared.images_left, len(prepared.items)
+    if not shards:
+        return "nothing left to do: every unit of this input is committed"
+    return f"{'' if images is None else f'{images} images in '}{shards} shard{'s' * (shards > 1)} to do"
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -121,10 +121,11 @@ def open_run(storage: Storage, run: Mapping[str, Any], write: bool = True) -> No
 
 
 def close_run(storage: Storage, summary: Mapping[str, Any]) -> None:
-    """Add a finished (or stopped) session's figures to `run.json`."""
+    """Put a finished (or stopped) session's figures into `run.json`; one that had nothing to do leaves those of the last."""
     run = json.loads(storage.read(RUN))
-    run["summary"] = dict(summary)
-    storage.write(RUN, _pretty(run))
+    if summary.get("units") or "summary" not in run:
+        run["summary"] = dict(summary)
+        storage.write(RUN, _pretty(run))
 
 
 def check_inputs(storage: Storage, shards: Sequence[Shard], done: Mapping[str, Done], write: bool = True) -> None:

@@ -219,7 +219,7 @@ def _through(dataset: Any, actor: type, pool: Pool, *arguments: Any) -> Any:
     return dataset.map_batches(
         actor,
         fn_constructor_args=arguments,
-        batch_size=None,
+        batch_size=1 if pool.num_gpus else None,  # one unit either way, but Ray Data refuses GPUs without a number
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(**sizes),
         num_cpus=pool.num_cpus,

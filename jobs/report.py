@@ -13,6 +13,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.storage import Storage, open_storage
+from operators.artifacts import shrink
+from operators.images import decode_rgb, encode
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SCORES = {
@@ -38,6 +41,13 @@ _ORDERS = {
     "mesh_score:up": "mesh score, lowest first",
     "detection_score:up": "detector score, lowest first",
 }
+_PLAIN = {
+    "no_face": "no face was found",
+    "nothing_to_fill": "nothing covers the face, so the photo was left as it is",
+    "low_confidence": "no face could be placed with confidence",
+}
+_SUMMARY = {"elapsed_s": "seconds, last session", "images_per_s": "images per second", "finished": "finished"}
+_EMBEDDED_PX, _EMBEDDED_SHEET_PX = 160, 900
 _COLUMNS = ["image_id", "source", "status", "error_operator", "error_type", "error_message", "faces", "artifacts"]
 _WARNING = (
     "What stands where the mask was is a guess drawn from a model of many faces. It is never evidence of what a person "
@@ -76,52 +86,104 @@ def _sample(rows: Iterator[dict[str, Any]], most: int) -> tuple[list[dict[str, A
     return sorted(chosen, key=lambda row: row["image_id"]), counts, n_faces
 
 
-def _picture(storage: Storage, path: str | None, embed: bool) -> str:
-    if path is None:
-        return ""
-    if not embed:
-        return "/".join(quote(part) for part in path.split("/"))
-    kind = "png" if path.endswith(".png") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(storage.read(path)).decode()}"
+def _link(path: str) -> str:
+    return "/".join(quote(part) for part in path.split("/"))
+
+
+class _Files:
+    """The artifacts of one image as the report shows them: linked beside the report, or embedded in it."""
+
+    def __init__(self, storage: Storage, row: dict[str, Any], embed: bool):
+        self.paths: dict[str, str] = {item["name"]: item["path"] for item in row["artifacts"] or ()}
+        self._storage, self._embed = storage, embed
+
+    def picture(
+        self, name: str | None, label: str, longest_px: int | None = None, css: str = "", leads_to: str | None = None
+    ) -> str:
+        """A linked `img`, empty when there is no file; `longest_px` shrinks what is embedded, `leads_to` links another file."""
+        path = self.paths.get(name or "")
+        if path is None:
+            return ""
+        source = html.escape(self._data(path, longest_px) if self._embed else _link(path))
+        target = html.escape(_link(self.paths.get(leads_to or "", path)))
+        image = f'<img loading="lazy" src="{source}" alt="{html.escape(label)}" class="{css}">'
+        return f'<a href="{target}" title="{html.escape(label)}">{image}</a>'
+
+    def _data(self, path: str, longest_px: int | None) -> str:
+        data = self._storage.read(path)
+        kind = "png" if path.endswith(".png") else "jpeg"
+        if longest_px is not None:
+            data, kind = encode(shrink(decode_rgb(data), longest_px), "JPEG", quality=80), "jpeg"
+        return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+    def link(self, name: str | None, label: str) -> str:
+        """A link to a file, its full name as the tooltip; empty when there is no such file."""
+        path = self.paths.get(name or "")
+        if path is None:
+            return ""
+        title = html.escape(self._storage.locate(path))
+        return f'<a href="{html.escape(_link(path))}" title="{title}">{html.escape(label)}</a>'
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.2f}"
 
 
-def _card(row: dict[str, Any], face: dict[str, Any] | None, picture: str, strip: bool, after: str) -> str:
-    name = html.escape(row["image_id"] + (f" · face {face['face_index']}" if face else ""))
-    status = row["status"] if face is None or row["status"] != "ok" else face["face_status"]
-    message = (face or {}).get("face_message") or row["error_message"] or ""
-    if row["error_operator"]:
-        message = f"{row['error_operator']}: {row['error_type']}: {row['error_message']}"
+def _status(row: dict[str, Any], face: dict[str, Any] | None) -> str:
+    return str(row["status"] if face is None or row["status"] != "ok" else face["face_status"])
+
+
+def _card(files: _Files, row: dict[str, Any], face: dict[str, Any] | None) -> str:
+    prefix = f"face{face['face_index']}_" if face else "none_"
+    name = html.escape(row["image_id"] + (f" · face {face['face_index']}" if len(row["faces"] or ()) > 1 and face else ""))
+    status = html.escape(_status(row, face))
     values = {key: (face or {}).get(key) for key in _SCORES}
-    data = "".join(f' data-{key}="{_number(value)}"' for key, value in values.items())
-    link = f'<a href="{html.escape(after)}">restored image</a>' if after else ""
-    image = f'<img loading="lazy" src="{html.escape(picture)}" alt="{name}"' + ("" if strip else ' class="alone"') + ">"
+    sheet = files.picture(f"{prefix}sheet.jpg", f"{row['image_id']}: before, occluder, render, hole, after", _EMBEDDED_SHEET_PX)
     heads = "".join(f"<span>{title}</span>" for title in ("before", "occluder", "render", "hole", "after"))
-    facts = " ".join(f"<span>{label} {_number(values[key])}</span>" for key, label in _SCORES.items()) if face else ""
-    label = html.escape(status)
-    note = f'<span class="message">{html.escape(message)}</span>' if message else ""
+    restored = next((n for n in files.paths if n.startswith("restored.")), None)
+    before = files.picture("thumb_before.jpg", "the whole photo before", _EMBEDDED_PX)
+    after = files.picture("thumb_after.jpg", "the whole photo after, full size", _EMBEDDED_PX, leads_to=restored)
+    views = "".join(
+        files.picture(view, f"seen from {view.removeprefix(f'{prefix}view_').removesuffix('.jpg')}°", _EMBEDDED_PX, "view")
+        for view in sorted((n for n in files.paths if n.startswith(f"{prefix}view_")), key=_angle)
+    )
+    links = [files.link(restored, "restored image"), files.link(f"{prefix}mesh.obj", "mesh .obj")]
+    facts = [f"<span>{label} <b>{_number(values[key])}</b></span>" for key, label in _SCORES.items()] if face else []
+    messages = [(face or {}).get("face_message") or "", _reason(row, restored)]
+    notes = "".join(f'<p class="message">{html.escape(text)}</p>' for text in dict.fromkeys(messages) if text)
+    strip = before + (after if restored else "") + views
+    data = "".join(f' data-{key}="{_number(value)}"' for key, value in values.items())
     return (
-        f'<article data-name="{name}" data-status="{label}"{data}>'
-        + (f'<div class="heads">{heads}</div>' if strip else "")
-        + (image if picture else "")
-        + f'<div class="facts"><span class="name">{name}</span><span class="status {label}">{label}</span>{facts} {link}{note}'
-        + "</div></article>"
+        f'<article data-name="{name}" data-status="{status}"{data}>'
+        + (f'<div class="heads">{heads}</div><div class="sheet">{sheet}</div>' if sheet else "")
+        + (f'<div class="strip">{strip}</div>' if strip else "")
+        + f'<div class="text"><h2>{name}</h2><span class="status {status}">{status.replace("_", " ")}</span>'
+        + f'<span class="links">{" ".join(link for link in links if link)}</span>'
+        + (f'<div class="facts">{"".join(facts)}</div>' if facts else "")
+        + f"{notes}</div></article>"
     )
 
 
-def _cards(storage: Storage, row: dict[str, Any], embed: bool) -> Iterator[str]:
-    artifacts = {item["name"]: item["path"] for item in row["artifacts"] or ()}
-    restored = next((path for name, path in artifacts.items() if name.startswith("restored")), None)
-    after = "" if restored is None or embed else _picture(storage, restored, False)
-    for face in row["faces"] or ():
-        sheet = artifacts.get(f"face{face['face_index']}_sheet.jpg")
-        picture = _picture(storage, sheet or artifacts.get("thumb_before.jpg"), embed)
-        yield _card(row, face, picture, sheet is not None, after)
-    if not row["faces"]:
-        yield _card(row, None, _picture(storage, artifacts.get("thumb_before.jpg"), embed), False, after)
+def _angle(name: str) -> float:
+    try:
+        return float(name.rpartition("view_")[2].removesuffix(".jpg"))
+    except ValueError:
+        return math.inf
+
+
+def _reason(row: dict[str, Any], restored: str | None) -> str:
+    """What went wrong with an image, and that nothing was restored when nothing was."""
+    text = row["error_message"] or ""
+    if row["error_operator"] and row["status"] not in _PLAIN:
+        text = f"{row['error_operator']}: {row['error_type']}: {text}"
+    return text if restored else f"No restored image: {text or _PLAIN.get(row['status'], 'no face of it was filled')}"
+
+
+def _cards(storage: Storage, row: dict[str, Any], embed: bool) -> Iterator[tuple[str, str]]:
+    """Status and HTML of each card of an image."""
+    files = _Files(storage, row, embed)
+    for face in row["faces"] or (None,):
+        yield _status(row, face), _card(files, row, face)
 
 
 def render_report(storage: Storage, title: str, facts: dict[str, str], most: int, embed: bool) -> str:
@@ -129,19 +191,27 @@ def render_report(storage: Storage, title: str, facts: dict[str, str], most: int
     rows, counts, n_faces = _sample(manifest_rows(storage), most)
     total = sum(counts.values())
     chips = {"images": f"{total:,}", "faces": f"{n_faces:,}", **{k: f"{v:,}" for k, v in counts.most_common()}, **facts}
-    chip_list = "".join(f"<li>{html.escape(key)}<b>{html.escape(value)}</b></li>" for key, value in chips.items())
+    chip_list = "".join(
+        f"<li>{html.escape(key.replace('_', ' '))}<b>{html.escape(value)}</b></li>" for key, value in chips.items()
+    )
     orders = "".join(f'<option value="{key}">{html.escape(label)}</option>' for key, label in _ORDERS.items())
-    statuses = "".join(f'<option value="{html.escape(s)}">{html.escape(s)}</option>' for s in sorted(counts))
+    with ThreadPoolExecutor(8) as pool:  # embedding waits for the store, picture by picture
+        cards = [card for group in pool.map(lambda row: list(_cards(storage, row, embed)), rows) for card in group]
+    statuses = "".join(
+        f'<option value="{html.escape(s)}">{html.escape(s.replace("_", " "))}</option>' for s in sorted({s for s, _ in cards})
+    )
     shown = "" if len(rows) == total else f" A sample of {len(rows):,} of {total:,} images is shown, spread over all statuses."
-    cards = "\n".join(card for row in rows for card in _cards(storage, row, embed))
+    where = html.escape(storage.locate(""))
+    hint = f" Links lead to files beside this page: it belongs into a copy of <code>{where}</code>." if embed else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title><style>{(_TEMPLATES / "report.css").read_text()}</style></head><body>
-<header><h1>{html.escape(title)}</h1><p class="lead">{_WARNING}{shown}</p><ul class="chips">{chip_list}</ul></header>
+<header><h1>{html.escape(title)}</h1><p class="lead">{_WARNING}{shown}{hint}</p><ul class="chips">{chip_list}</ul></header>
 <nav><label>sort by <select id="sort">{orders}</select></label>
 <label>status <select id="status"><option value="">all</option>{statuses}</select></label>
 <label>name <input id="find" type="search" placeholder="part of a name"></label><span><b id="shown"></b> shown</span></nav>
-<main>{cards}</main><script>{(_TEMPLATES / "report.js").read_text()}</script></body></html>
+<main>{"".join(card for _, card in cards)}</main><p id="none" hidden>Nothing fits the filter.</p>
+<script>{(_TEMPLATES / "report.js").read_text()}</script></body></html>
 """
 
 
@@ -172,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     facts = {}
     if storage.exists("run.json"):
         summary = json.loads(storage.read("run.json")).get("summary", {})
-        facts = {key: str(value) for key, value in summary.items() if isinstance(value, str | int | float)}
+        facts = {label: str(summary[key]) for key, label in _SUMMARY.items() if key in summary}
     embed = options.embed or options.output.startswith("s3://")
     print(write_report(storage, facts=facts, most=options.most, embed=embed))
     return 0

@@ -30,6 +30,16 @@ _BODY_ERRORS = (
     TimeoutError,
 )
 _MISSING = ("NoSuchKey", "404", "NotFound")
+_TYPES = {  # so that a browser shows what a link leads to; not from the system's own tables, which differ
+    "html": "text/html; charset=utf-8",
+    "json": "application/json",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "obj": "model/obj",
+    "mtl": "model/mtl",
+    "parquet": "application/vnd.apache.parquet",
+}
 _ADVICE = {
     "NoSuchBucket": "no such bucket: create it, or check its name, the endpoint and the region",
     "AccessDenied": "access denied: the credentials in use lack permission for this bucket or key",
@@ -110,7 +120,7 @@ class S3Storage(Storage):
         return _S3Reader(self, key, self._config.attempts)
 
     def write(self, key: str, data: bytes, durable: bool = True) -> None:
-        self._call(key, lambda s3: s3.put_object(**self._key(key), Body=data))
+        self._call(key, lambda s3: s3.put_object(**self._key(key), Body=data, ContentType=_content_type(key)))
 
     def flush(self) -> None:
         pass
@@ -119,7 +129,7 @@ class S3Storage(Storage):
         def put(s3: Any) -> bool:
             for attempt in range(self._config.attempts):
                 try:
-                    s3.put_object(**self._key(key), Body=data, IfNoneMatch="*")
+                    s3.put_object(**self._key(key), Body=data, ContentType=_content_type(key), IfNoneMatch="*")
                     return True
                 except aws.ClientError as error:
                     code = _code(error)
@@ -228,6 +238,10 @@ class _S3Reader(io.RawIOBase):
     def close(self) -> None:
         self._drop()
         super().close()
+
+
+def _content_type(key: str) -> str:
+    return _TYPES.get(key.rpartition(".")[2].lower(), "application/octet-stream")
 
 
 def _code(error: aws.ClientError) -> str:

@@ -132,7 +132,7 @@ def list_shards(uri: str, storage: StorageConfig = DEFAULT_STORAGE, config: Sour
     if kind == "auto":
         if len(found) > 1:
             counts = ", ".join(f"{len(members)} {name}" for name, members in found.items())
-            raise SourceError(f"{uri}: found {counts}: choose one with kind")
+            raise SourceError(f"{uri}: found {counts}: choose one with --source.kind")
         kind = next(iter(found), "")
     if kind not in found:
         what = {"images": "no images", "tar": "no .tar files", "parquet": "no .parquet files"}

@@ -115,7 +115,7 @@ def open_storage(uri: str | os.PathLike[str], config: StorageConfig = DEFAULT_ST
         return LocalStorage(uri, config)
     bucket, _, prefix = rest.partition("/")
     if "@" in bucket:
-        raise ValueError(f"a {scheme}:// URI contains credentials: leave them to the standard chain (AWS_ACCESS_KEY_ID, …)")
+        raise ValueError(f"the {scheme}:// URI contains credentials: leave them to the standard chain (AWS_ACCESS_KEY_ID, …)")
     if scheme == "file":
         return LocalStorage(unquote("/" + prefix), config)
     if scheme != "s3":

@@ -26,6 +26,7 @@ function show() {
     main.append(card);
   }
   document.querySelector("#shown").textContent = shown;
+  document.querySelector("#none").hidden = shown > 0;
 }
 for (const control of [sort, status, find]) control.addEventListener("input", show);
 show();

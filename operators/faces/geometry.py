@@ -63,6 +63,14 @@ def warp(
     return cv2.warpAffine(image, to_integer_centres(matrix), (size, size), flags=cv2.INTER_LINEAR, borderMode=mode)
 
 
+def shrink(image: UInt8[np.ndarray, "h w *c"], factor: int) -> UInt8[np.ndarray, "h2 w2 *c"]:
+    """Average over blocks of `factor` x `factor` pixels; the last row and column are repeated to fill a block."""
+    extra_y, extra_x = -image.shape[0] % factor, -image.shape[1] % factor
+    if extra_x or extra_y:
+        image = cv2.copyMakeBorder(image, 0, extra_y, 0, extra_x, cv2.BORDER_REPLICATE)
+    return cv2.resize(image, (image.shape[1] // factor, image.shape[0] // factor), interpolation=cv2.INTER_AREA)
+
+
 def _shrink(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Cut the region that the crop sees and average it down by a whole factor, so that bilinear sampling is enough."""
     corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float64)
@@ -71,11 +79,7 @@ def _shrink(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> t
     h, w = image.shape[:2]
     x0, y0 = (int(v) // factor * factor for v in np.clip(np.floor(seen.min(0)) - 2 * factor, 0, [w - 1, h - 1]))
     x1, y1 = (int(v) for v in np.clip(np.ceil(seen.max(0)) + 2 * factor, [x0 + 1, y0 + 1], [w, h]))
-    region = image[y0:y1, x0:x1]
-    extra_y, extra_x = -region.shape[0] % factor, -region.shape[1] % factor
-    if extra_x or extra_y:
-        region = cv2.copyMakeBorder(region, 0, extra_y, 0, extra_x, cv2.BORDER_REPLICATE)
-    small = cv2.resize(region, (region.shape[1] // factor, region.shape[0] // factor), interpolation=cv2.INTER_AREA)
+    small = shrink(image[y0:y1, x0:x1], factor)
     linear = matrix[:, :2] * factor
     shift = matrix[:, 2] + matrix[:, :2] @ np.array([x0, y0], np.float64)
     return small, np.concatenate((linear, shift[:, None]), 1), scale * factor

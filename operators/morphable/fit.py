@@ -23,6 +23,8 @@ class FitSettings:
     max_steps: int = 20
     tolerance: float = 1e-4
     min_points: float = 6.0
+    pitch_prior_deg: tuple[float, float] = (0.0, float("inf"))
+    """Mean and standard deviation; it matters where only the upper face is seen, which says little about pitch."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,23 @@ def _residual(points, state, target, focal_px, size):
     return camera.project(inside, focal_px, size) - target, behind
 
 
-def _cost(residual, weights, coefficients, precision, settings):
+def _cost(residual, weights, coefficients, rotation, precision, settings):
     error = residual.square().sum(-1) / settings.noise_px**2
     k = settings.huber
     huber = torch.where(error <= k * k, error, 2 * k * error.clamp_min(1e-20).sqrt() - k * k)
-    return (weights * huber).sum(1) + (precision * coefficients.square()).sum(1)
+    priors = (precision * coefficients.square()).sum(1) + _pitch(rotation, settings)[0].square()
+    return (weights * huber).sum(1) + priors
+
+
+def _pitch(rotation: Tensor, settings: FitSettings) -> tuple[Tensor, Tensor]:
+    """Pitch minus its prior mean, in prior standard deviations, and its derivative by the local axis-angle update."""
+    mean, deviation = (torch.pi / 180 * v for v in settings.pitch_prior_deg)
+    up, out = rotation[:, 2, 1], rotation[:, 2, 2]
+    square = (up.square() + out.square()).clamp_min(1e-12)
+    by_x = (out * rotation[:, 1, 1] - up * rotation[:, 1, 2]) / square
+    by_y = (up * rotation[:, 0, 2] - out * rotation[:, 0, 1]) / square
+    slope = torch.stack((by_x, by_y, torch.zeros_like(by_x)), -1) / deviation
+    return (torch.atan2(up, out) - mean) / deviation, slope
 
 
 def fit_landmarks(
@@ -115,7 +129,7 @@ def fit_landmarks(
     settings: FitSettings = FitSettings(),
     expression_prior: Float[Tensor, " faces"] | None = None,
 ) -> LandmarkFit:
-    """Pose and coefficients that minimise  sum_i w_i huber(|projection_i - target_i| / noise) + |prior * c|^2.
+    """Pose and coefficients that minimise  sum_i w_i huber(|projection_i - target_i| / noise) + |prior * c|^2 + pitch prior.
 
     `target` and `focal_px` in crop pixels; `weights` in [0, 1] per point, 0 = ignore; `expression_prior` is 1 where not given.
     A face stops costing when it has
@@ -150,7 +164,7 @@ def fit_landmarks(
         start = initial_pose(points, target[active], weights[active].clamp_min(0.02) * finite[active], focal[active], size)
         rotation[active], translation[active] = start
         residual, behind = _residual(points, (coefficients[active], *start), target[active], focal[active], size)
-        cost[active] = _cost(residual, weights[active], coefficients[active], precision[active], settings)
+        cost[active] = _cost(residual, weights[active], coefficients[active], start[0], precision[active], settings)
         good[active[behind | ~torch.isfinite(cost[active])]] = False
         active = torch.nonzero(good)[:, 0]
 
@@ -167,12 +181,15 @@ def fit_landmarks(
         H, g = normal_equations(J, r)
         H.diagonal(dim1=1, dim2=2)[:, 6:] += prior
         g[:, 6:] += prior * c
+        pitch, slope = _pitch(R, settings)
+        H[:, :3, :3] += slope[:, :, None] * slope[:, None, :]
+        g[:, :3] += slope * pitch[:, None]
         H.diagonal(dim1=1, dim2=2).mul_(1 + damping[active, None])
         step = -solve_spd(H, g)[0]
         new_R = camera.rotation_from_axis_angle(step[:, :3]) @ R
         new_t, new_c = t + step[:, 3:6], c + step[:, 6:]
         residual, behind = _residual(points, (new_c, new_R, new_t), y, f, size)
-        new_cost = _cost(residual, w, new_c, prior, settings)
+        new_cost = _cost(residual, w, new_c, new_R, prior, settings)
         old = cost[active]
         better = (new_cost < old) & ~behind & torch.isfinite(new_cost)
         rows = active[better]

@@ -21,6 +21,7 @@ from operators.morphable.light import to_viewer
 from operators.morphable.model import MorphableModel
 from operators.morphable.texture import usable_pixels
 from operators.rasterize import interpolate, select
+from operators.segment.regions import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
 
 
@@ -32,7 +33,14 @@ class MorphableFitterConfig(OperatorConfig):
     points: Literal["auto", "468", "68"] = option("auto", "landmarks to fit; auto takes 468 where the basis knows them")
     focal: float = option(4.0, "focal length in crop sizes, the same for all faces")
     noise: float = option(0.012, "standard deviation of a landmark, as a share of the crop size")
-    hidden_weight: float = option(0.01, "weight of a landmark under the occluder or outside the photo; visible ones have 1")
+    hidden_weight: float = option(0.002, "weight of a landmark under the occluder or outside the photo; visible ones have 1")
+    covered_weight: float = option(
+        0.002, "weight of a visible landmark beside eyes and brows when the lower face is covered: a mask pulls it along"
+    )
+    covered_share: float = option(0.3, "the lower face counts as covered when this share of its landmarks is hidden")
+    pitch_prior_deg: tuple[float, float] = option(
+        (4.5, 4.0), "mean and standard deviation of the head's pitch: eyes and brows alone say little about it"
+    )
     huber: float = option(3.0, "residual, in standard deviations, beyond which a landmark loses weight")
     identity_prior: float = option(1.0, "strength of the identity prior; larger stays closer to the mean face")
     expression_prior: float = option(1.0, "strength of the expression prior where the mouth is visible")
@@ -46,6 +54,13 @@ class MorphableFitterConfig(OperatorConfig):
     batch_size: int = option(64, "faces fitted together")
 
 
+def eyes_and_brows(kind: str) -> np.ndarray:
+    """Which of the 68 or 468 landmarks lie on eyes and brows."""
+    if kind == "68":
+        return np.isin(np.arange(68), (*range(17, 27), *range(36, 48)))
+    return np.isin(np.arange(468), (*LEFT_EYE, *RIGHT_EYE, *LEFT_BROW, *RIGHT_BROW))
+
+
 class MorphableFitter:
     """Pose, identity and expression by Levenberg-Marquardt on landmarks; albedo and light by linear least squares.
 
@@ -54,7 +69,7 @@ class MorphableFitter:
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
         name="MorphableFitter",
-        version="1",
+        version="2",
         reads=("crop", "crop_from_image", "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid"),
         writes=(
             "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px",
@@ -70,6 +85,9 @@ class MorphableFitter:
         kind = config.points if config.points != "auto" else ("468" if len(basis.landmarks468) else "68")
         self.column, self.points = f"landmarks{kind}_px", self.model.points(kind)
         self.mouth = self.model.mouth(kind)
+        self.steady = torch.as_tensor(eyes_and_brows(kind), device=self.device)
+        nose_tip = float(basis.mean[basis.landmarks68[30], 1].mean())
+        self.lower = self.points.mean[:, 1] < nose_tip
         self.albedo = AlbedoModel(basis, device) if config.appearance else None
         self.light_mean = torch.as_tensor(basis.light_mean, dtype=torch.float32, device=self.device)
         self.light_std = torch.as_tensor(basis.light_std, dtype=torch.float32, device=self.device)
@@ -84,10 +102,16 @@ class MorphableFitter:
     def _fit(self, batch: Batch, index: np.ndarray) -> None:
         size = batch.faces["crop"].shape[1]
         target, hidden = self._landmarks(batch, index)
-        weights = torch.where(hidden, self.config.hidden_weight, 1.0)
+        weights = self._weights(hidden)
         focal = torch.full((len(index),), self.config.focal * size, device=self.device)
         config = self.config
-        settings = FitSettings(config.noise * size, config.huber, config.identity_prior, config.max_steps)
+        settings = FitSettings(
+            noise_px=config.noise * size,
+            huber=config.huber,
+            identity_prior=config.identity_prior,
+            max_steps=config.max_steps,
+            pitch_prior_deg=config.pitch_prior_deg,
+        )
         unseen = hidden[:, self.mouth].float().mean(1)
         prior = config.expression_prior + unseen * (config.hidden_expression_prior - config.expression_prior)
         fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior)
@@ -122,6 +146,14 @@ class MorphableFitter:
         grid = torch.nan_to_num(target)[:, None] / size * 2 - 1
         at = nnf.grid_sample(blocked[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
         return target, at[:, 0, 0] > 0.5
+
+    def _weights(self, hidden: Tensor) -> Tensor:
+        """Trust in each landmark; under a mask the mesh draws contour and nose along, eyes and brows stay."""
+        config = self.config
+        covered = hidden[:, self.lower].float().mean(1) > config.covered_share
+        beside = torch.where(self.steady, 1.0, config.covered_weight)
+        weights = torch.where(covered[:, None], beside, 1.0)
+        return torch.where(hidden, torch.full_like(weights, config.hidden_weight), weights)
 
     def _appearance(self, batch: Batch, index: np.ndarray, fit: LandmarkFit, focal: Tensor) -> tuple[Tensor, Tensor]:
         parts = [self._appearance_part(batch, index[i : i + 8], fit, focal, slice(i, i + 8)) for i in range(0, len(index), 8)]

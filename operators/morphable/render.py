@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,8 +18,10 @@ from operators.morphable.draw import draw_textured, supersampled, to_uint8
 from operators.morphable.export import ObjWriter
 from operators.morphable.light import to_viewer
 from operators.morphable.model import MorphableModel
-from operators.morphable.texture import complete, model_texture, unwrap, usable_pixels
+from operators.morphable.texture import complete, model_texture, soft_edge, unwrap, usable_pixels
 from operators.rasterize import select
+from operators.segment.prompts import landmarks_in_crop
+from operators.segment.skin import eyes_and_brows
 from operators.types import OperatorConfig, OperatorInfo, option
 
 
@@ -35,10 +37,11 @@ class FaceRendererConfig(OperatorConfig):
     views_pitch_deg: float = option(0.0, "pitch of all views")
     background: int = option(236, "grey level behind the views, 0..255")
     overlay: bool = option(True, "draw the render over the crop")
-    overlay_opacity: float = option(0.75, "opacity of the render in the overlay")
+    overlay_opacity: float = option(0.9, "opacity of the render in the overlay")
     mesh: bool = option(True, "write the mesh as .obj and its texture")
     texture_px: int = option(256, "side of the texture")
     occluder_margin: float = option(0.02, "band around the occluder where the photo is not used, as a share of the crop size")
+    skin_edge: float = option(0.015, "width over which visible skin fades into the model's, as a share of the crop size")
     supersample: int = option(2, "samples per pixel along each axis")
     rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(8, "faces drawn together")
@@ -54,8 +57,8 @@ class FaceRenderer:
         name="FaceRenderer",
         version="1",
         reads=(
-            "crop", "crop_valid", "occluder", "identity", "expression", "albedo", "light", "rotation_deg", "translation",
-            "focal_px",
+            "crop", "crop_valid", "crop_from_image", "landmarks468_px", "occluder", "visible_face", "identity", "expression",
+            "albedo", "light", "rotation_deg", "translation", "focal_px",
         ),
         writes=("render", "render_mask", "overlay", "views", "mesh_obj", "mesh_texture"),
         wants_gpu=True,
@@ -95,9 +98,7 @@ class FaceRenderer:
 
         normals = to_viewer(self.model.normals(vertices), rotation)
         modelled = model_texture(self.atlas, self._tensor(batch, "albedo", index), normals, self._tensor(batch, "light", index))
-        margin = round(config.occluder_margin * size)
-        usable = usable_pixels(self._tensor(batch, "occluder", index), self._tensor(batch, "crop_valid", index), margin)
-        photo, trust = unwrap(self.atlas, crop, usable, placed, normals, fragments)
+        photo, trust = unwrap(self.atlas, crop, self._usable(batch, index), placed, normals, fragments)
         textures = complete(self.atlas, modelled, photo, trust)
 
         drawing = draw_textured(fragments, self.corner_uv, textures, config.supersample)
@@ -106,7 +107,9 @@ class FaceRenderer:
             "render_mask": (drawing.coverage >= 0.5).cpu().numpy(),
         }
         if config.overlay:
-            out["overlay"] = to_uint8(drawing.over(crop, config.overlay_opacity)).cpu().numpy()
+            inside = soft_edge(drawing.coverage > 0.5, round(config.skin_edge * size))
+            faded = replace(drawing, coverage=drawing.coverage * inside)
+            out["overlay"] = to_uint8(faded.over(crop, config.overlay_opacity)).cpu().numpy()
         if config.views and config.views_deg:
             out["views"] = self._views(vertices, textures, size).cpu().numpy()
         if self.writer is not None:
@@ -115,6 +118,20 @@ class FaceRenderer:
             out["mesh_obj"] = array
             out["mesh_texture"] = to_uint8(textures).cpu().numpy()
         return out
+
+    def _usable(self, batch: Batch, index: np.ndarray) -> Float[Tensor, "faces height width"]:
+        """How far the photo shows the face's own skin, eyes and brows; all that is not hidden where hardly any skin is."""
+        occluder, valid = (self._tensor(batch, name, index) for name in ("occluder", "crop_valid"))
+        size = occluder.shape[-1]
+        open_ = usable_pixels(occluder, valid, round(self.config.occluder_margin * size))
+        if "visible_face" not in batch.faces:
+            return open_
+        landmarks = landmarks_in_crop(batch, index)
+        features = torch.as_tensor(eyes_and_brows(landmarks, size).any(0), device=self.device)
+        skin = self._tensor(batch, "visible_face", index)
+        shown = soft_edge(skin | features, round(self.config.skin_edge * size)) * open_
+        enough = skin.flatten(1).float().mean(1) > 0.004
+        return torch.where(enough[:, None, None], shown, open_)
 
     def _views(self, vertices: Float[Tensor, "faces vertices 3"], textures: Tensor, size: int) -> Tensor:
         """(faces, views, size, size, 3): every face from every angle, framed by the mean face."""

@@ -48,8 +48,7 @@ def unwrap(
     unoccluded = (z <= seen + 0.02 * extent[:, None]) & (seen > 0)
     facing = atlas.interpolate(normals_camera)[..., 2]
     trust = ((facing - 0.15) / 0.35).clamp(0, 1)
-    clear = ((sampled[..., 3] - 0.9) / 0.1).clamp(0, 1)
-    return sampled[..., :3], trust * clear * unoccluded * atlas.covered
+    return sampled[..., :3], trust * sampled[..., 3] * unoccluded * atlas.covered
 
 
 def complete(
@@ -109,3 +108,13 @@ def usable_pixels(
         for kernel in ((2 * margin_px + 1, 1), (1, 2 * margin_px + 1)):
             blocked = nnf.max_pool2d(blocked, kernel, stride=1, padding=(kernel[0] // 2, kernel[1] // 2))
     return 1 - blocked[:, 0]
+
+
+def soft_edge(shown: Bool[Tensor, "faces height width"], width_px: int) -> Float[Tensor, "faces height width"]:
+    """1 in the mask's inside, falling to 0 over `width_px` pixels before its border; gaps narrower than that are closed first."""
+    if width_px < 1:
+        return shown.float()
+    kernel, half = 2 * width_px + 1, width_px
+    closed = nnf.max_pool2d(shown[:, None].float(), kernel, 1, half)
+    inside = 1 - nnf.max_pool2d(1 - closed, 2 * kernel - 1, 1, 2 * half)
+    return nnf.avg_pool2d(inside, kernel, 1, half, count_include_pad=False)[:, 0]

@@ -17,12 +17,14 @@ from operators.segment.base import READS, WRITES
 from operators.segment.given import given_occluders
 from operators.segment.presence import EVIDENCE_AT_MOST, EVIDENCE_THRESHOLD, is_covered, occluder_evidence
 from operators.segment.prompts import Prompts, eye_line_and_scale, face_prompts, landmarks_in_crop, occluder_prompts
-from operators.segment.regions import CORE, LOWER_FACE, OVAL, hulls, polygons
-from operators.segment.skin import eyes_and_brows, shaded_skin, skin_distance
+from operators.segment.regions import CORE, LEFT_CHEEK, LOWER_FACE, NOSE_ROOT, OVAL, RIGHT_CHEEK, hulls, polygons
+from operators.segment.skin import eyes_and_brows, roughness, shaded_skin, skin_distance
 from operators.types import OperatorConfig, OperatorInfo, option
 
 # Under a mask the face mesh puts the chin too high by about this share of the distance from the eyes' middle to it.
 _CHIN_STRETCH = 0.12
+# CIE L* of local contrast that skin seldom has.
+_ROUGH = 6.0
 _BIN_BLUR = np.einsum("i,j,k->ijk", *[np.array([0.25, 0.5, 0.25])] * 3)
 
 
@@ -100,6 +102,7 @@ class Scenes:
     shaded: Bool[np.ndarray, "faces size size"]
     eyes: Bool[np.ndarray, "faces size size"]
     brows: Bool[np.ndarray, "faces size size"]
+    rough: Float[np.ndarray, "faces size size"]
 
     @classmethod
     def of(cls, crops: UInt8[np.ndarray, "faces h w 3"], landmarks: Float[np.ndarray, "faces 468 2"], size: int) -> Scenes:
@@ -107,7 +110,7 @@ class Scenes:
         images = np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
         unit = np.linalg.norm(eye_line_and_scale(points)[1], axis=1)
         skin = skin_distance(images, points), shaded_skin(images, points)
-        return cls(crops.shape[1], points, unit, images, *skin, *eyes_and_brows(points, size))
+        return cls(crops.shape[1], points, unit, images, *skin, *eyes_and_brows(points, size), roughness(images, points))
 
     @property
     def size(self) -> int:
@@ -144,10 +147,23 @@ class Scenes:
             [cv2.resize(mask.astype(np.float32), (self.size, self.size), interpolation=cv2.INTER_AREA) for mask in occluder]
         )
         oval = masks.erode(polygons(self.landmarks[:, OVAL], self.size), 0.03 * self.unit)
-        allowed = oval & ~masks.dilate(small > 0, 0.04 * self.unit) & ~self.eyes & ~self.brows
+        allowed = oval & ~masks.dilate(small > 0, 0.04 * self.unit) & ~self.eyes & ~self.brows & (self.rough < _ROUGH)
         strict, lenient = (masks.opening(allowed & (self.unlike_skin < limit), 0.015 * self.unit) for limit in (0.9, 1.3))
+        strict, lenient = self._anchored(strict), self._anchored(lenient)
         visible = np.stack([self._enlarge(mask) for mask in lenient]) & ~occluder
         return visible, np.nan_to_num(masks.iou(strict, lenient))
+
+    def _anchored(self, skin: Bool[np.ndarray, "faces size size"]) -> Bool[np.ndarray, "faces size size"]:
+        """Skin connected to nose root or cheeks below the eyes, where no fringe hangs; of the rest, what is hardly different."""
+        anchors = polygons(self.landmarks[:, NOSE_ROOT], self.size) | polygons(self.landmarks[:, LEFT_CHEEK], self.size)
+        anchors |= polygons(self.landmarks[:, RIGHT_CHEEK], self.size)
+        sure = masks.components_touching(skin, anchors)
+        out = sure.copy()
+        for i, rest in enumerate(skin & ~sure):
+            count, labels = cv2.connectedComponents(rest.astype(np.uint8), connectivity=8)
+            typical = np.array([1.0, *(np.median(self.unlike_skin[i][labels == k]) for k in range(1, count))])
+            out[i] |= (typical < 0.6)[labels]
+        return out
 
     def _spots(self, prompts: Prompts, i: int) -> np.ndarray:
         """Small discs around one face's positive points."""

@@ -12,7 +12,7 @@ from operators.segment.regions import FOREHEAD, LEFT_BROW, LEFT_EYE, NOSE_ROOT, 
 
 # One unit of distance: this far in CIE L*, or this far in a*b*; about what the light of one photo does to one skin.
 _LIGHTNESS_UNIT, _CHROMA_UNIT = 18.0, 9.0
-_NEAR = 1.2
+_NEAR, _DRIFT = 1.2, 0.5
 
 
 def eyes_and_brows(landmarks: Float[np.ndarray, "faces 468 2"], size: int) -> np.ndarray:
@@ -40,12 +40,29 @@ def skin_distance(
         lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         smooth = cv2.GaussianBlur(lab, (0, 0), size / 144) / units
         seed = roots[i] if roots[i].any() else regions[i] if regions[i].any() else np.ones_like(roots[i])
-        centre = np.median(smooth[seed], 0)
+        start = centre = np.median(smooth[seed], 0)
         samples = smooth[regions[i]]
         for _ in range(3):
             near = samples[np.linalg.norm(samples - centre, axis=1) < _NEAR]
-            centre = near.mean(0) if len(near) > 20 else centre
+            moved = near.mean(0) - start if len(near) > 20 else centre - start
+            centre = start + moved * min(1.0, _DRIFT / max(float(np.linalg.norm(moved)), 1e-6))
         out[i] = np.linalg.norm(smooth - centre, axis=-1)
+    return out
+
+
+def roughness(
+    images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 468 2"]
+) -> Float[np.ndarray, "faces size size"]:
+    """Standard deviation of CIE L* around each pixel, less that of the nose root (grain): hair is rough."""
+    roots = polygons(landmarks[:, NOSE_ROOT], images.shape[1])
+    sigma = images.shape[1] / 72
+    out = np.empty(images.shape[:3], np.float32)
+    for i, image in enumerate(images):
+        light = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0]
+        mean, square = cv2.GaussianBlur(light, (0, 0), sigma), cv2.GaussianBlur(light * light, (0, 0), sigma)
+        variance = np.maximum(square - mean * mean, 0)
+        grain = np.median(variance[roots[i]]) if roots[i].any() else 0.0
+        out[i] = np.sqrt(np.maximum(variance - grain, 0))
     return out
 
 

@@ -29,7 +29,7 @@ def shelf(tmp_path, monkeypatch):
 
 def entry(name: str, constant: float, **more) -> AssetEntry:
     data = tiny_network(constant)
-    fields = {
+    fields: dict = {
         "name": name,
         "what": "test",
         "kind": "wheel",

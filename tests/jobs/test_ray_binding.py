@@ -5,9 +5,11 @@ import pytest
 from jobs.config import JobConfig, load
 from jobs.plan import plan_stages
 from jobs.ray_binding import plan_pools, ray_session
+from jobs.reconstruct import execute, prepare
 from jobs.sources import Unit
 from jobs.worker import unit_from_table, unit_to_table
 from operators.batch import Batch
+from tests.jobs.stubs import stub_stages, write_photos
 
 STAGES = plan_stages(JobConfig())
 
@@ -84,3 +86,20 @@ def test_a_local_ray_listens_on_loopback_only():
         ]
     assert len(listening) > 3
     assert [item for item in listening if item[1].removeprefix("::ffff:") not in ("127.0.0.1", "::1")] == []
+
+
+def test_pools_that_reserve_gpus_run(tmp_path):
+    import ray
+
+    write_photos(tmp_path / "in", 5)
+    wanted = {"input": str(tmp_path / "in"), "source.unit_rows": "2", "storage.fsync": "false", "execution.device": "cpu"}
+    gpus = {"fused": "execution.pools.worker.num_gpus", "pools": "execution.pools.detect.num_gpus"}
+    # Ray counts GPUs, it does not look for them: this needs none.
+    ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    try:
+        for kind, field in gpus.items():
+            fields = {**wanted, "output": str(tmp_path / kind), "execution.kind": kind, field: "0.5"}
+            tally = execute(prepare(load(None, list(fields.items())), stub_stages()))
+            assert (tally.images, tally.units) == (5, 3)
+    finally:
+        ray.shutdown()

@@ -142,7 +142,7 @@ def test_nothing_to_read_is_said_before_anything_starts(tmp_path):
 
 def test_a_mixed_folder_needs_a_choice(tmp_path):
     uri = fill(tmp_path, {"a.png": PNG, "b.tar": tar([("x.png", PNG)])})
-    with pytest.raises(SourceError, match="found 1 images, 1 tar: choose one with kind"):
+    with pytest.raises(SourceError, match=r"found 1 images, 1 tar: choose one with --source\.kind"):
         list_shards(uri)
     assert rows(uri, kind="tar").rows["key"] == ["x"]
 

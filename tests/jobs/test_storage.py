@@ -8,6 +8,7 @@ import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import boto3
 import pytest
 
 from jobs import s3
@@ -319,3 +320,13 @@ def test_endpoints_that_are_refused(endpoint, message):
     with pytest.raises(ValueError, match=message) as caught:
         StorageConfig(endpoint=endpoint)
     assert "hush" not in str(caught.value)
+
+
+def test_objects_carry_their_type_so_that_a_browser_shows_them(bucket, s3_config, s3_endpoint):
+    storage = open_storage(f"s3://{bucket}", s3_config)
+    storage.write("report.html", b"<p>")
+    storage.write("face0_mesh.obj", b"v 0 0 0")
+    assert storage.write_if_absent("run.json", b"{}")
+    client = boto3.client("s3", endpoint_url=s3_endpoint)
+    found = [client.head_object(Bucket=bucket, Key=key)["ContentType"] for key in ("report.html", "face0_mesh.obj", "run.json")]
+    assert found == ["text/html; charset=utf-8", "model/obj", "application/json"]

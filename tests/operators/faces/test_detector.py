@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from operators.batch import Batch
-from operators.faces.detector import FaceDetector, FaceDetectorConfig, tile_corners
+from operators.faces.detector import FaceDetector, FaceDetectorConfig, _part_of_a_better_one, tile_corners
 from operators.images import encode
 from operators.pipeline import apply
 from operators.types import Operator
@@ -73,7 +73,7 @@ def test_batch_of_one_is_batch_of_many(detector, astronaut, hopper, pair, empty)
     alone = Batch.concat([detect(detector, image) for image in images])
     assert together.face_row.tolist() == alone.face_row.tolist()
     for name in ("box_xyxy_px", "detection_score", "detection_keypoints_px"):
-        assert np.allclose(together.faces[name], alone.faces[name], atol=1e-3), name
+        assert np.array_equal(together.faces[name], alone.faces[name]), name
 
 
 @pytest.mark.parametrize("angle_deg", [30, -30])
@@ -125,3 +125,23 @@ def test_an_undecodable_row_fails_alone(detector, astronaut):
     batch = Batch.from_images([b"broken", encode(astronaut)])
     result = apply(detector, batch)
     assert result.rows["status"] == ["failed", "ok"] and result.face_row.tolist() == [1]
+
+
+def test_a_large_photo_is_decoded_once(store, hopper, monkeypatch):
+    image = np.full((3000, 4000, 3), 128, np.uint8)
+    image[200:800, 300:812], image[2000:2600, 3000:3512] = hopper, hopper
+    monkeypatch.setattr("operators.batch._FRAME_CACHE_BYTES", 1)
+    decoded = []
+    frame = Batch.frame
+    monkeypatch.setattr(Batch, "frame", lambda self, i: decoded.append(int(i)) or frame(self, i))
+    result = detect(FaceDetector(assets=store), image, image)
+    assert decoded == [0, 1] and result.face_row.tolist() == [0, 0, 1, 1]
+    middles = result.faces["box_xyxy_px"][:2].reshape(-1, 2, 2).mean(1)
+    middles = middles[np.argsort(middles[:, 0])]
+    assert np.abs(middles - [[300 + 265, 200 + 225], [3000 + 265, 2000 + 225]]).max() < 40
+
+
+def test_a_hand_or_part_of_a_face_goes_with_the_better_box():
+    boxes = np.zeros((3, 16), np.float32)
+    boxes[:, :4] = [[0, 0, 100, 100], [20, 60, 70, 120], [95, 0, 195, 100]]
+    assert _part_of_a_better_one(boxes, 0.4).tolist() == [False, True, False]

@@ -5,7 +5,14 @@ import pytest
 
 from operators.batch import Batch
 from operators.faces.detector import FaceDetector
-from operators.faces.landmarker import FaceLandmarker, FaceLandmarkerConfig, squares_from_detections, squares_from_mesh
+from operators.faces.landmarker import (
+    FaceLandmarker,
+    FaceLandmarkerConfig,
+    Squares,
+    mesh_against_detection,
+    squares_from_detections,
+    squares_from_mesh,
+)
 from operators.images import encode
 from operators.pipeline import run
 from operators.types import Operator
@@ -67,7 +74,29 @@ def test_batch_of_one_is_batch_of_many(operators, astronaut, hopper, pair, empty
     alone = Batch.concat([landmarks(operators, image) for image in images])
     assert together.face_row.tolist() == alone.face_row.tolist() == [0, 2, 3, 3]
     for name in ("landmarks468_px", "landmarks68_px", "mesh_score"):
-        assert np.allclose(together.faces[name], alone.faces[name], atol=2e-3), name
+        assert np.array_equal(together.faces[name], alone.faces[name]), name
+
+
+def test_a_mesh_that_contradicts_its_detection_is_not_believed(store, operators, hopper):
+    found = landmarks(operators, hopper)
+    batch = Batch.from_images([encode(hopper)] * 2)
+    batch.set_faces(np.array([0, 1]))
+    box = np.repeat(found.faces["box_xyxy_px"], 2, 0)
+    keypoints = np.repeat(found.faces["detection_keypoints_px"], 2, 0)
+    keypoints[1] += 0.4 * (box[0, 2] - box[0, 0])
+    batch.put("box_xyxy_px", box)
+    batch.put("detection_keypoints_px", keypoints)
+    result = run([operators[1]], batch)
+    assert result.rows["status"] == ["ok", "low_confidence"] and result.faces["mesh_score"][1] == 0
+    offset, size = mesh_against_detection(found.faces["landmarks468_px"], box[:1], keypoints[:1])
+    assert offset[0] < 0.15 and 0.8 < size[0] < 1.3
+
+
+def test_shifted_squares_move_along_their_own_edges():
+    square = Squares(np.array([[10.0, 20.0]]), np.array([8.0]), np.array([np.pi / 2]))
+    assert np.allclose(square.shifted(0.5, 0.0).centre_px, [[10, 24]]) and np.allclose(
+        square.shifted(0.0, 0.25).centre_px, [[8, 20]]
+    )
 
 
 def test_what_is_not_a_face_is_marked_and_its_row_too(operators, hopper, empty):
