@@ -244,11 +244,9 @@ def mirrored(
         there, wanted = known[i].cpu().numpy(), domain[i].cpu().numpy()
         if not there.any() or not wanted.any():
             continue
-        distance, numbers = cv2.distanceTransformWithLabels(
-            (~there).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        labels = numbers.astype(np.int64)
-        place = np.zeros((labels.max() + 1, 2), np.float32)
+        distance, raw = cv2.distanceTransformWithLabels((~there).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+        labels = np.asarray(raw)
+        place = np.zeros((int(labels.max()) + 1, 2), np.float32)
         place[labels[there]] = np.argwhere(there)
         step = place[labels].transpose(2, 0, 1) - grid
         reach = np.maximum(distance, 1e-6)

@@ -109,9 +109,9 @@ class Scenes:
         points = landmarks * (size / crops.shape[1])
         images = np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
         unit = np.linalg.norm(eye_line_and_scale(points)[1], axis=1)
-        skin = skin_distance(images, points), shaded_skin(images, points)
+        unlike, shaded = skin_distance(images, points), shaded_skin(images, points)
         eyes, brows = eyes_and_brows(points, size)
-        return cls(crops.shape[1], points, unit, images, *skin, eyes, brows, roughness(images, points))
+        return cls(crops.shape[1], points, unit, images, unlike, shaded, eyes, brows, roughness(images, points))
 
     @property
     def size(self) -> int:

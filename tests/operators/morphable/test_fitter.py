@@ -34,9 +34,17 @@ def test_recovers_pose_light_and_colour(scene, fitter):
 
 def test_68_points_do_too(scene):
     batch, truth = scene
-    out = MorphableFitter(MorphableFitterConfig(basis="synthetic", points="68", noise=0.004, appearance=False))(
-        batch.copy()
-    ).faces
+    out = MorphableFitter(
+        MorphableFitterConfig(
+            basis="synthetic",
+            points="68",
+            noise=0.004,
+            appearance=False,
+            hidden_weight=0.01,
+            covered_weight=1.0,
+            pitch_prior_deg=(0.0, 30.0),
+        )
+    )(batch.copy()).faces
     assert (
         np.abs(out["rotation_deg"] - truth["angles"].numpy()).max() < 7
     )  # the lower half is hidden: pitch rests on eyes, brows and its prior
