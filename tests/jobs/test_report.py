@@ -1,6 +1,8 @@
 """The contact sheet: what it shows, that it stands alone, and that no name can break out of it."""
 
+import base64
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,12 +10,13 @@ import numpy as np
 import pytest
 
 from jobs.report import main, write_report
-from jobs.storage import LocalStorage
+from jobs.storage import LocalStorage, Storage, open_storage
 from operators.arrow import manifest_bytes, to_manifest
 from operators.batch import Batch
+from operators.codec import decode_rgb
 from operators.images import encode
 
-EVIL = '"><script>alert(1)</script>&'
+EVIL = "\"><script>alert(1)</script>&'<img src=x onerror=alert(2)>"
 PICTURE = encode(np.full((60, 300, 3), 90, np.uint8), "JPEG", quality=80)
 
 
@@ -26,6 +29,7 @@ class Page(HTMLParser):
         self.scripts = 0
         self.options: list[str] = []
         self.outside: list[str] = []
+        self.handlers: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
@@ -39,21 +43,20 @@ class Page(HTMLParser):
         elif tag == "option":
             self.options.append(values["value"])
         self.scripts += tag == "script"
-        self.outside += [v for k, v in attrs if k in ("src", "href") and re.match(r"(?i)(https?:)?//", v or "")]
+        self.outside += [v for k, v in attrs if k in ("src", "href") and not re.match(r"data:image/|[^:/]+/", v or "")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
 
     def handle_data(self, data: str) -> None:
         if self.cards:
             self.cards[-1]["text"] += data
 
 
-@pytest.fixture
-def output(tmp_path: Path) -> LocalStorage:
+def write_run(storage: Storage) -> None:
     """A run of four images: two faces, none, one that failed, and one with a name that wants out."""
-    storage = LocalStorage(str(tmp_path / "out"))
     batch = Batch.from_images([b"x"] * 4, ["two", "none", "broken", "evil"])
     batch.rows["image_id"] = ["a/two", "a/none", "a/broken", f"a/{EVIL}"]
     batch.rows["status"] = ["ok", "no_face", "failed", "nothing_to_fill"]
-    batch.rows["error_operator"] = ["", "", "image_decoder", ""]
+    batch.rows["error_operator"] = ["", "", "ImageDecoder", ""]
     batch.rows["error_type"] = ["", "", "CorruptImageError", ""]
     batch.rows["error_message"] = ["", "", f"not an image {EVIL}", ""]
     batch.face_row = np.array([0, 0, 3])
@@ -75,10 +78,16 @@ def output(tmp_path: Path) -> LocalStorage:
     for item in (item for items in listed for item in items):
         storage.write(item["path"], PICTURE)
     storage.write("manifest/a/00000.parquet", manifest_bytes(to_manifest(batch, artifacts=listed)))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> LocalStorage:
+    storage = LocalStorage(str(tmp_path / "out"))
+    write_run(storage)
     return storage
 
 
-def page(storage: LocalStorage, **options) -> Page:
+def page(storage: Storage, **options) -> Page:
     return Page(storage.read(write_report(storage, **options)).decode())
 
 
@@ -103,7 +112,7 @@ def test_links_lead_to_files_that_are_there(output, tmp_path):
 def test_a_card_without_a_restored_image_says_why(output):
     evil, broken, none, first, second = (card["text"] for card in page(output).cards)
     assert "No restored image: nothing covers the face" in evil
-    assert f"No restored image: image_decoder: CorruptImageError: not an image {EVIL}" in broken
+    assert f"No restored image: ImageDecoder: CorruptImageError: not an image {EVIL}" in broken
     assert "No restored image: no face was found" in none
     assert "No restored image" not in first + second and "the face mesh is 0.10 sure" in second
 
@@ -114,9 +123,12 @@ def test_every_status_on_a_card_can_be_chosen(output):
 
 
 def test_names_stay_text_and_nothing_is_fetched(output):
-    found = page(output)
-    assert found.scripts == 1 and not found.outside
-    assert "<script>alert" not in output.read("report.html").decode()
+    found = page(output, title=EVIL, facts={EVIL: EVIL})
+    assert found.scripts == 1 and not found.handlers and not found.outside
+    text = output.read("report.html").decode()
+    assert "<script>alert" not in text
+    around = text.split("<main>")[0] + text.rsplit("</main>")[1]
+    assert not re.search(r"url\(|@import|https?://", around), "no style or script from elsewhere"
 
 
 def test_embedded_pictures_need_no_other_file(output):
@@ -125,10 +137,34 @@ def test_embedded_pictures_need_no_other_file(output):
     assert len(images) > 6 and all(image.startswith("data:image/jpeg;base64,") for image in images)
 
 
-def test_a_sample_shows_every_status(output):
-    found = page(output, most=3)
-    assert len({card["data-status"] for card in found.cards}) >= 3
-    assert "A sample of 3 of 4 images" in output.read("report.html").decode()
+def test_a_sample_shows_every_status_and_is_the_same_every_time(tmp_path):
+    storage = LocalStorage(str(tmp_path / "out"))
+    for part in range(2):
+        batch = Batch.from_images([b"x"] * 64, [f"{part}-{i:02d}" for i in range(64)])
+        batch.rows["status"] = ["ok"] * 60 + ["failed"] * 3 + ["no_face"]
+        storage.write(f"manifest/a/{part:05d}.parquet", manifest_bytes(to_manifest(batch)))
+    shown = Counter(card["data-status"] for card in page(storage, most=9).cards)
+    assert set(shown) == {"ok", "failed", "no_face"} and shown.total() == 9 and min(shown.values()) >= 2
+    first = storage.read("report.html")
+    assert b"A sample of 9 of 128 images" in first and b"<li>ok<b>120</b></li>" in first
+    page(storage, most=9)
+    assert storage.read("report.html") == first
+
+
+def test_an_empty_run_has_an_empty_sheet(tmp_path):
+    assert page(LocalStorage(str(tmp_path / "out"))).cards == []
+
+
+def test_on_s3_the_pictures_are_inside_the_file(bucket, s3_config, s3_endpoint):
+    storage = open_storage(f"s3://{bucket}/run", s3_config)
+    write_run(storage)
+    assert main([storage.uri, "--endpoint", s3_endpoint]) == 0
+    found = Page(storage.read("report.html").decode())
+    images = [image for card in found.cards for image in card["images"]]
+    assert len(images) > 6 and len(found.cards) == 5 and not found.outside
+    for image in images:
+        pixels = decode_rgb(base64.b64decode(image.removeprefix("data:image/jpeg;base64,"), validate=True))
+        assert np.abs(pixels.astype(int) - 90).max() <= 2
 
 
 def test_the_command_makes_it_anew(output, capsys):
