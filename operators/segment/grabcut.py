@@ -15,7 +15,7 @@ from operators.assets import AssetStore
 from operators.batch import Batch
 from operators.segment.base import READS, WRITES
 from operators.segment.given import given_occluders
-from operators.segment.presence import EVIDENCE_AT_MOST, EVIDENCE_THRESHOLD, is_covered, occluder_evidence
+from operators.segment.presence import EVIDENCE_LEAST, EVIDENCE_THRESHOLD, is_covered, occluder_evidence
 from operators.segment.prompts import Prompts, eye_line_and_scale, face_prompts, landmarks_in_crop, occluder_prompts
 from operators.segment.regions import CORE, LEFT_CHEEK, LOWER_FACE, NOSE_ROOT, OVAL, RIGHT_CHEEK, hulls, polygons
 from operators.segment.skin import eyes_and_brows, roughness, shaded_skin, skin_distance
@@ -84,7 +84,7 @@ class GrabcutSegmenter:
         evidence = occluder_evidence(crops, landmarks)
         occluders, stability = np.zeros(crops.shape[:3], bool), np.full(len(crops), np.nan, np.float32)
         prompts, opposite = occluder_prompts(landmarks, size), face_prompts(landmarks, size)
-        for i in np.flatnonzero(~skip & (evidence + EVIDENCE_AT_MOST > config.evidence_threshold)).tolist():
+        for i in np.flatnonzero(~skip & (evidence > EVIDENCE_LEAST)).tolist():
             occluders[i], stability[i] = scenes.occluder(i, prompts, opposite, config.iterations)
         covered = is_covered(evidence, crops, landmarks, occluders, config.evidence_threshold)
         return occluders & covered[:, None, None], np.where(covered, stability, np.nan)
