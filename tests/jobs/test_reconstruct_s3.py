@@ -120,7 +120,7 @@ def without_source(found: dict[str, bytes]) -> dict[str, object]:
 def test_every_picture_is_restored_and_the_broken_one_says_why(on_disk):
     by_key = {row["key"]: row for row in rows(on_disk)}
     assert {key: row["status"] for key, row in by_key.items() if key != "broken"} == {f"person{i}": "ok" for i in range(PEOPLE)}
-    assert (by_key["broken"]["status"], by_key["broken"]["error_operator"]) == ("failed", "image_decoder")
+    assert (by_key["broken"]["status"], by_key["broken"]["error_operator"]) == ("failed", "ImageDecoder")
     assert by_key["person2"]["subject"] == "nobody"
     assert all(row["faces"][0]["mask_coverage"] > 0.15 for key, row in by_key.items() if key != "broken")
 
