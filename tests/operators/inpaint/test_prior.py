@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.inpaint.prior import PriorConfig, PriorInpainter, match_colours
+from operators.inpaint.prior import PriorConfig, PriorInpainter, match_colours, mirrored
 from operators.inpaint.telea import TeleaInpainter
 from operators.pipeline import apply
 from operators.types import FAILED
@@ -103,3 +103,11 @@ def test_without_a_render_the_error_says_what_to_do():
     del batch.faces["render"]
     result = apply(PriorInpainter(), batch)
     assert result.rows["status"] == [FAILED] and "renderer" in result.rows["error_message"][0]
+
+
+def test_stripes_beside_the_hole_go_on_into_it():
+    stripes = (torch.arange(64) // 8 % 2).float().expand(1, 3, 64, 64).clone()
+    domain = torch.zeros(1, 64, 64, dtype=torch.bool)
+    domain[:, 40:48] = True
+    image = torch.where(domain[:, None], 0.5, stripes)
+    assert float((mirrored(image, ~domain, domain, 8.0) - stripes).abs().mean()) < 0.02
