@@ -248,7 +248,7 @@ def mirrored(
         if not there.any() or not wanted.any():
             continue
         distance, raw = cv2.distanceTransformWithLabels((~there).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-        labels = np.asarray(raw)
+        labels = raw.astype(np.int64)
         place = np.zeros((int(labels.max()) + 1, 2), np.float32)
         place[labels[there]] = np.argwhere(there)
         step = place[labels].transpose(2, 0, 1) - grid
