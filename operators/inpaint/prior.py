@@ -27,6 +27,7 @@ class PriorInpainterConfig(InpainterConfig):
     ring: float = option(0.016, "width of the ring of skin around the hole that the fill is fitted to, share of the crop's side")
     rim: float = option(0.02, "visible skin is taken to go on by this much up to the hole, share of the crop's side")
     reach: float = option(0.03, "how far the last step at the hole's border is felt inside, share of the crop's side")
+    doubt: float = option(0.05, "how much pixels at the hole's border that may not be skin pull, where the step is not large")
     outlier: float = option(2.5, "skin pixels whose colour is this many spreads off do not pull (mask rim, hair, collar)")
     silhouette_px: float = option(1.0, "softness of the face's silhouette inside the hole, crop pixels")
     neck: float = option(0.72, "darkest that the neck under the chin becomes, share of the visible skin's colour")
@@ -73,7 +74,9 @@ class PriorInpainter(Inpainter):
         face = temper(face, image, skin, face_hole | skin)
         face, missing = self._match_detail(face, image, skin, face_hole | skin)
         # the last step between fill and photo, felt only near the border
-        source, held = hold(image - face, trust, face_hole)
+        step = torch.where((known & covered)[:, None], image - face, 0.0)
+        near = (known & covered) * torch.exp(-((step.abs().amax(1) / 0.2) ** 4))
+        source, held = hold(step, torch.maximum(trust, config.doubt * near), face_hole)
         face = face + membrane(source, held + 1.0 / (config.reach * side) ** 2 * face_hole[:, None], face_hole, config.cycles)
 
         alpha = blur(covered[:, None].to(image.dtype), config.silhouette_px)

@@ -13,7 +13,6 @@ from scipy import ndimage
 from operators import masks
 from operators.assets import AssetStore
 from operators.batch import Batch
-from operators.segment.base import READS, WRITES
 from operators.segment.given import given_occluders
 from operators.segment.presence import EVIDENCE_LEAST, EVIDENCE_THRESHOLD, is_covered, occluder_evidence
 from operators.segment.prompts import Prompts, eye_line_and_scale, face_prompts, landmarks_in_crop, occluder_prompts
@@ -25,6 +24,8 @@ from operators.types import OperatorConfig, OperatorInfo, option
 _CHIN_STRETCH = 0.12
 # CIE L* of local contrast that skin seldom has.
 _ROUGH = 6.0
+# Log brightness over the nose root's down to which skin in shadow is told from hair.
+_DIM = -0.8
 _BIN_BLUR = np.einsum("i,j,k->ijk", *[np.array([0.25, 0.5, 0.25])] * 3)
 
 
@@ -47,7 +48,15 @@ class GrabcutSegmenter:
     no occluder. Rother, Kolmogorov & Blake, "GrabCut", SIGGRAPH 2004, as in OpenCV.
     """
 
-    info: ClassVar[OperatorInfo] = OperatorInfo("GrabcutSegmenter", "1", READS, WRITES)
+    info: ClassVar[OperatorInfo] = OperatorInfo(
+        name="grabcut_segmenter",
+        version="1",
+        reads=("given_mask_bytes", "width_px", "height_px", "landmarks468_px", "crop_from_image", "crop", "crop_valid"),
+        writes=(
+            *("occluder", "occluder_iou", "occluder_stability"),
+            *("visible_face", "visible_face_iou", "visible_face_stability"),
+        ),
+    )
 
     def __init__(
         self, config: GrabcutSegmenterConfig = GrabcutSegmenterConfig(), assets: AssetStore | None = None, device: str = "cpu"
@@ -100,6 +109,7 @@ class Scenes:
     images: UInt8[np.ndarray, "faces size size 3"]
     unlike_skin: Float[np.ndarray, "faces size size"]
     shaded: Bool[np.ndarray, "faces size size"]
+    dim: Bool[np.ndarray, "faces size size"]
     eyes: Bool[np.ndarray, "faces size size"]
     brows: Bool[np.ndarray, "faces size size"]
     rough: Float[np.ndarray, "faces size size"]
@@ -109,9 +119,8 @@ class Scenes:
         points = landmarks * (size / crops.shape[1])
         images = np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
         unit = np.linalg.norm(eye_line_and_scale(points)[1], axis=1)
-        unlike, shaded = skin_distance(images, points), shaded_skin(images, points)
-        eyes, brows = eyes_and_brows(points, size)
-        return cls(crops.shape[1], points, unit, images, unlike, shaded, eyes, brows, roughness(images, points))
+        skin = skin_distance(images, points), shaded_skin(images, points), shaded_skin(images, points, _DIM)
+        return cls(crops.shape[1], points, unit, images, *skin, *eyes_and_brows(points, size), roughness(images, points))
 
     @property
     def size(self) -> int:
@@ -149,7 +158,8 @@ class Scenes:
         )
         oval = masks.erode(polygons(self.landmarks[:, OVAL], self.size), 0.03 * self.unit)
         allowed = oval & ~masks.dilate(small > 0, 0.04 * self.unit) & ~self.eyes & ~self.brows & (self.rough < _ROUGH)
-        strict, lenient = (masks.opening(allowed & (self.unlike_skin < limit), 0.015 * self.unit) for limit in (0.9, 1.3))
+        alike = self.unlike_skin < 0.9, (self.unlike_skin < 1.3) | self.dim
+        strict, lenient = (masks.opening(allowed & skin, 0.015 * self.unit) for skin in alike)
         strict, lenient = self._anchored(strict), self._anchored(lenient)
         visible = np.stack([self._enlarge(mask) for mask in lenient]) & ~occluder
         return visible, np.nan_to_num(masks.iou(strict, lenient))

@@ -67,9 +67,12 @@ def roughness(
 
 
 def shaded_skin(
-    images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 468 2"]
+    images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 468 2"], darkest: float = -0.8
 ) -> Bool[np.ndarray, "faces size size"]:
-    """Pixels that are darker than the nose root and have its colour: the same ratios of red, green and blue."""
+    """Pixels that are darker than the nose root and have its colour: the same ratios of red, green and blue.
+
+    `darkest` is the least log of their brightness over the nose root's.
+    """
     roots = polygons(landmarks[:, NOSE_ROOT], images.shape[1])
     out = np.zeros(images.shape[:3], bool)
     for i, image in enumerate(images):
@@ -78,5 +81,5 @@ def shaded_skin(
         log = np.log(cv2.GaussianBlur(image, (0, 0), image.shape[0] / 144).astype(np.float32) + 12)
         opponent = np.stack([log.mean(-1), log[..., 0] - log[..., 1], (log[..., 0] + log[..., 1]) / 2 - log[..., 2]], -1)
         light, red, yellow = np.moveaxis(opponent - np.median(opponent[roots[i]], 0), -1, 0)
-        out[i] = (light < 0) & (light > -0.8) & (red > -0.08) & (red < 0.35) & (yellow > -0.2) & (yellow < 0.5)
+        out[i] = (light < 0) & (light > darkest) & (red > -0.08) & (red < 0.35) & (yellow > -0.2) & (yellow < 0.5)
     return out

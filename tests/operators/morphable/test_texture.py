@@ -2,7 +2,7 @@ import torch
 
 from operators.morphable.atlas import AlbedoModel, TextureAtlas
 from operators.morphable.bases.synthetic import synthetic_basis
-from operators.morphable.texture import complete, plausible, pull_push, unwrap, usable_pixels
+from operators.morphable.texture import complete, plausible, pull_push, soft_edge, unwrap, usable_pixels
 from operators.rasterize import select
 
 
@@ -96,3 +96,11 @@ def test_usable_pixels_keep_a_margin():
     assert (usable_pixels(occluder, valid, 2) == 0).sum() == 25
     valid[:, 0] = False
     assert not usable_pixels(occluder, valid, 0)[0, 0].any()
+
+
+def test_soft_edge_fades_inside_the_mask_only():
+    shown = torch.zeros(1, 40, 40, dtype=torch.bool)
+    shown[:, 8:32, 8:32] = True
+    soft = soft_edge(shown, 3)
+    assert soft[0, 20, 20] == 1 and bool((soft[~shown] == 0).all())
+    assert 0 < float(soft[0, 20, 10]) < 1
