@@ -68,8 +68,12 @@ def source(bucket, s3_config, shards) -> str:
 def local_ray() -> Iterator[None]:
     from jobs.config import JobConfig
 
-    with ray_session(JobConfig().execution):
-        yield
+    # Ray's workers have the environment that it was started in.
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in AWS.items():
+            patch.setenv(name, value)
+        with ray_session(JobConfig().execution):
+            yield
 
 
 @pytest.fixture(scope="module")
