@@ -68,8 +68,12 @@ def source(bucket, s3_config, shards) -> str:
 def local_ray() -> Iterator[None]:
     from jobs.config import JobConfig
 
-    with ray_session(JobConfig().execution):
-        yield
+    # Ray's workers have the environment that it was started in.
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in AWS.items():
+            patch.setenv(name, value)
+        with ray_session(JobConfig().execution):
+            yield
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,7 @@ def without_source(found: dict[str, bytes]) -> dict[str, object]:
 def test_every_picture_is_restored_and_the_broken_one_says_why(on_disk):
     by_key = {row["key"]: row for row in rows(on_disk)}
     assert {key: row["status"] for key, row in by_key.items() if key != "broken"} == {f"person{i}": "ok" for i in range(PEOPLE)}
-    assert (by_key["broken"]["status"], by_key["broken"]["error_operator"]) == ("failed", "image_decoder")
+    assert (by_key["broken"]["status"], by_key["broken"]["error_operator"]) == ("failed", "ImageDecoder")
     assert by_key["person2"]["subject"] == "nobody"
     assert all(row["faces"][0]["mask_coverage"] > 0.15 for key, row in by_key.items() if key != "broken")
 
