@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import cv2
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -213,61 +211,24 @@ def fill_beside(
     neck: float,
     cycles: int,
 ) -> Float[Tensor, "faces 3 h w"]:
-    """The surroundings continued into the part of the hole beside the face, with a shadow on the neck under the chin.
+    """The surroundings continued into the part of the hole beside the face; strong edges of the photo pull little.
 
-    The known pixels nearest to the domain are mirrored into it, so that collars, hair and outlines go on; a screened membrane
-    takes away what is left at the border, without the few pixels next to the domain that a rim may have spoilt.
+    The nearest known pixels are continued, then a membrane takes away what is left at the border. Along the underside of
+    the face the neck counts as known: what lies below, kept between the skin's colour and its share `neck`.
     """
-    side = max(image.shape[-2:])
-    skip = max(2, side // 85)
-    clean = known & ~dilate(domain, skip)
-    clean = torch.where(clean.flatten(1).any(1)[:, None, None], clean, known)
-    seen = mirrored(image, clean, domain, 0.06 * side)
-    gap = torch.where(known[:, None], image - nearest(image, clean[:, None].to(image.dtype)), 0.0)
-    trust = known * torch.exp(-gap.square().mean(1) / 0.06**2)
-    source, held = hold(image - seen, trust, domain)
-    softened = membrane(source, held + (6.0 / side) ** 2 * domain[:, None], domain, cycles)
-    limit = 0.08
-    seen = seen + limit * torch.tanh(softened / limit)
-    return seen * (1 - (1 - neck) * neck_shadow(seen, covered, skin_colour, 0.06 * side))
-
-
-def mirrored(
-    image: Float[Tensor, "faces 3 h w"], known: Bool[Tensor, "faces h w"], domain: Bool[Tensor, "faces h w"], depth_px: float
-) -> Float[Tensor, "faces 3 h w"]:
-    """Every pixel of the domain shows its mirror image beyond the nearest known pixel, at most `depth_px` behind it.
-
-    The displacement is smoothed, so that a ragged border does not fan out. Where the mirror image is not known either, and
-    deep inside, the nearest known pixels' mean takes over (see `nearest`).
-    """
-    size = image.shape[-2:]
-    grid = np.indices(size, np.float32)
-    maps, share = np.zeros((len(image), *size, 2), np.float32), np.zeros((len(image), 1, *size), np.float32)
-    for i in range(len(image)):
-        there, wanted = known[i].cpu().numpy(), domain[i].cpu().numpy()
-        if not there.any() or not wanted.any():
-            continue
-        distance, raw = cv2.distanceTransformWithLabels((~there).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-        labels = raw.astype(np.int64)
-        place = np.zeros((int(labels.max()) + 1, 2), np.float32)
-        place[labels[there]] = np.argwhere(there)
-        step = place[labels].transpose(2, 0, 1) - grid
-        reach = np.maximum(distance, 1e-6)
-        step *= (1 + depth_px * np.tanh(reach / depth_px) / reach) * (~there)
-        inside, sigma = (~there).astype(np.float32), 0.3 * depth_px
-        total = cv2.GaussianBlur(inside, (0, 0), sigma) + 1e-6
-        row, column = grid + np.stack([cv2.GaussianBlur(part, (0, 0), sigma) / total for part in step])
-        maps[i] = np.stack([column, row], -1) + 0.5
-        share[i, 0] = np.exp(-((distance / (2 * depth_px)) ** 4))
     weight = known[:, None].to(image.dtype)
-    fog = nearest(image, weight)
-    where = torch.as_tensor(maps, device=image.device) / image.new_tensor([size[1], size[0]]) * 2 - 1
-    both = torch.cat([image * weight, weight], 1)
-    sampled = functional.grid_sample(both, where, mode="bilinear", padding_mode="border", align_corners=False)
-    trust = blur(((sampled[:, -1:] - 0.5) * 2).clamp(0, 1) * domain[:, None], 2.0)
-    trust = (2 * trust - 1).clamp(0, 1) * torch.as_tensor(share, device=image.device)
-    filled = fog + trust * (sampled[:, :-1] / sampled[:, -1:].clamp_min(1e-3) - fog)
-    return torch.where(domain[:, None], filled, image)
+    change = (image - blur_within(image, weight, 2.0)).abs().sum(1, keepdim=True)
+    weight = weight / (1.0 + (change / 0.1) ** 2)
+    below = functional.pad(blur(covered[:, None].to(image.dtype), 0.02 * max(image.shape[-2:])), (1, 1, 1, 1), mode="replicate")
+    down, right = below[..., :-2, 1:-1] - below[..., 2:, 1:-1], below[..., 1:-1, :-2] - below[..., 1:-1, 2:]
+    facing = (down / (down**2 + right**2).sqrt().clamp_min(1e-6) - 0.75).clamp(0, 0.2) / 0.2
+    rim = (covered & ~erode(covered, 2))[:, None] * dilate(domain, 2)[:, None] * facing
+    beneath = nearest(image, weight).minimum(skin_colour[..., None, None]).maximum(neck * skin_colour[..., None, None])
+    picture = torch.where(rim > 0, beneath, image)
+    weight = torch.where(rim > 0, rim, weight)
+    near = nearest(picture, weight)
+    source, held = hold(picture - near, weight[:, 0], domain)
+    return near + membrane(source, held + 1e-3 * domain[:, None], domain, cycles)
 
 
 def nearest(picture: Float[Tensor, "faces 3 h w"], weight: Float[Tensor, "faces 1 h w"]) -> Float[Tensor, "faces 3 h w"]:
@@ -277,22 +238,6 @@ def nearest(picture: Float[Tensor, "faces 3 h w"], weight: Float[Tensor, "faces 
     while sigma < max(picture.shape[-2:]):
         summed, share, sigma = summed + share * blur(total, sigma), share * 0.02, 2 * sigma
     return summed[:, :-1] / summed[:, -1:].clamp_min(1e-20)
-
-
-def neck_shadow(
-    picture: Float[Tensor, "faces 3 h w"],
-    covered: Bool[Tensor, "faces h w"],
-    skin_colour: Float[Tensor, "faces 3"],
-    sigma_px: float,
-) -> Float[Tensor, "faces 1 h w"]:
-    """In [0, 1]: how much the chin shades a pixel, which it does to what lies below the face and has the skin's colour."""
-    face = covered[:, None].to(picture.dtype)
-    shift = round(0.8 * sigma_px)
-    below = functional.pad(blur(face, sigma_px), (0, 0, shift, 0))[..., : face.shape[-2], :]
-    ratio = torch.log((picture + 0.05) / (skin_colour[..., None, None] + 0.05))
-    light = ratio.mean(1, keepdim=True)
-    like = torch.exp(-((ratio - light).square().sum(1, keepdim=True) / 0.09**2) - (light / 0.7) ** 2)
-    return (1.6 * below).clamp_max(1.0) * blur(like, 0.02 * max(picture.shape[-2:]))
 
 
 def erode(mask: Bool[Tensor, "faces h w"], steps: int) -> Bool[Tensor, "faces h w"]:

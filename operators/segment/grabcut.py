@@ -119,8 +119,10 @@ class Scenes:
         points = landmarks * (size / crops.shape[1])
         images = np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
         unit = np.linalg.norm(eye_line_and_scale(points)[1], axis=1)
-        skin = skin_distance(images, points), shaded_skin(images, points), shaded_skin(images, points, _DIM)
-        return cls(crops.shape[1], points, unit, images, *skin, *eyes_and_brows(points, size), roughness(images, points))
+        shaded, dim = shaded_skin(images, points), shaded_skin(images, points, _DIM)
+        eyes, brows = eyes_and_brows(points, size)
+        unlike, rough = skin_distance(images, points), roughness(images, points)
+        return cls(crops.shape[1], points, unit, images, unlike, shaded, dim, eyes, brows, rough)
 
     @property
     def size(self) -> int:
