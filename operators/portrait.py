@@ -47,7 +47,7 @@ class PortraitMaker:
         rng = np.random.default_rng(seed)
         basis, size = self.basis, self.size
         coefficients = np.concatenate(
-            [rng.normal(0, 0.8, len(basis.identity)), rng.normal(0, 0.35, len(basis.expression))]
+            [rng.normal(0, 0.8, len(basis.identity)), rng.normal(0, 0.2, len(basis.expression))]
         ).astype(np.float32)
         albedo = torch.from_numpy(rng.normal(0, 0.7, (1, len(basis.albedo))).astype(np.float32))
         light = basis.light_mean + rng.normal(0, 0.5, (9, 1)) * basis.light_std
