@@ -13,6 +13,7 @@ from scipy import ndimage
 from operators import masks
 from operators.assets import AssetStore
 from operators.batch import Batch
+from operators.segment.base import READS, WRITES
 from operators.segment.given import given_occluders
 from operators.segment.presence import EVIDENCE_LEAST, EVIDENCE_THRESHOLD, is_covered, occluder_evidence
 from operators.segment.prompts import Prompts, eye_line_and_scale, face_prompts, landmarks_in_crop, occluder_prompts
@@ -48,15 +49,7 @@ class GrabcutSegmenter:
     no occluder. Rother, Kolmogorov & Blake, "GrabCut", SIGGRAPH 2004, as in OpenCV.
     """
 
-    info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="grabcut_segmenter",
-        version="1",
-        reads=("given_mask_bytes", "width_px", "height_px", "landmarks468_px", "crop_from_image", "crop", "crop_valid"),
-        writes=(
-            *("occluder", "occluder_iou", "occluder_stability"),
-            *("visible_face", "visible_face_iou", "visible_face_stability"),
-        ),
-    )
+    info: ClassVar[OperatorInfo] = OperatorInfo("GrabcutSegmenter", "2", READS, WRITES)
 
     def __init__(
         self, config: GrabcutSegmenterConfig = GrabcutSegmenterConfig(), assets: AssetStore | None = None, device: str = "cpu"
