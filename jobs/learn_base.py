@@ -57,7 +57,7 @@ from operators.types import OK, option
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MODELS = Path(operators.__file__).resolve().parent / "models"
-MESH = MODELS / "canonical_face_model.obj"
+MESH = MODELS / "canonical_mesh.npz"
 EXPRESSIONS = MODELS / "ict_expressions68.npz"
 Landmarks = Callable[[Path], np.ndarray | None]
 Say = Callable[[str], None]
@@ -288,7 +288,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--output", type=Path, metavar="NPZ", help="base file to write")
     result.add_argument("--evaluate", type=Path, metavar="JSON", help="measure on people kept apart, and write no base")
     result.add_argument(
-        "--mesh", type=Path, metavar="OBJ", default=MESH, help="the face mesh with UV (default: the project's own)"
+        "--mesh", type=Path, metavar="OBJ|NPZ", default=MESH, help="the face mesh with UV (default: the project's own)"
     )
     result.add_argument("--landmarks", type=Path, metavar="NPZ", help="use these landmarks, and detect none")
     for f in fields(LearnBaseConfig):

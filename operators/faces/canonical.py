@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-_FILE = Path(__file__).resolve().parent.parent / "models" / "canonical_face_model.obj"
+_FILE = Path(__file__).resolve().parent.parent / "models" / "canonical_mesh.npz"
 
 # Forehead, brows, eyes and the bridge of the nose: what a mask leaves visible.
 # fmt: off
@@ -27,9 +27,8 @@ UPPER_FACE = (
 @lru_cache(maxsize=1)
 def canonical_mesh() -> Float[np.ndarray, "468 3"]:
     """Canonical face model in picture axes: x right, y down, z away from the camera; cm."""
-    lines = _FILE.read_text(encoding="ascii").splitlines()
-    vertices = [[float(word) for word in line.split()[1:4]] for line in lines if line.startswith("v ")]
-    return np.array(vertices, np.float64) * (1.0, -1.0, -1.0)
+    with np.load(_FILE, allow_pickle=False) as file:
+        return file["vertices_cm"] * (1.0, -1.0, -1.0)
 
 
 def whole_face_from_upper(mesh_px: Float[np.ndarray, "faces 468 3"]) -> Float[np.ndarray, "faces 468 3"]:

@@ -36,10 +36,15 @@ class Topology:
 
 
 def read_topology(path: Path) -> Topology:
-    """A Wavefront .obj with triangles and one UV point per vertex, symmetric about x = 0.
+    """A Wavefront .obj with triangles and one UV point per vertex, symmetric about x = 0, or the same numbers as .npz.
 
     Errors: ValueError when a vertex has two UV points or no mirror partner.
     """
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            vertices, uv, triangles = file["vertices_cm"], file["uv"], file["triangles"].astype(np.int64)
+        mouth = np.asarray(np.isin(triangles, MOUTH_CONTOUR).all(1))
+        return Topology(vertices, triangles, uv, mirror_partners(vertices), mouth)
     points, coordinates, corners, uv_corners = [], [], [], []
     for line in path.read_text().splitlines():
         kind, *fields = line.split() or [""]
