@@ -54,8 +54,7 @@ def assemble(
     if known468 is not None:
         anchors468.vertices[known468[0]], anchors468.weights[known468[0]] = known468[1].vertices, known468[1].weights
     if uv is None or uv_triangles is None:
-        uv, _ = cylindrical_uv(mean, triangles, points)
-        uv_triangles = triangles
+        uv, uv_triangles = cylindrical_uv(mean, triangles, points)
     if albedo_mean is None or albedo is None:
         albedo_mean, albedo, texture_px = np.tile(np.array(SKIN_RGB, np.float32), (len(mean), 1)), plain_albedo(mean), 0
     basis = FaceBasis(

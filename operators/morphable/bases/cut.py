@@ -49,9 +49,13 @@ def cut(basis: FaceBasis, keep: Bool[np.ndarray, " vertices"]) -> FaceBasis:
         return None if points is None else SurfacePoints(place[points.vertices], points.weights)
 
     on_vertices = basis.texture_px == 0
+    uv = basis.uv[uv_used]
+    if on_vertices:  # no texture is tied to the layout: let the rest fill it
+        low, span = uv.min(0), np.ptp(uv, axis=0)
+        uv = ((uv - low - span / 2) / span.max() + 0.5).astype(np.float32)
     small = replace(
         basis, mean=basis.mean[used], identity=basis.identity[:, used], expression=basis.expression[:, used],
-        triangles=place[triangles], uv=basis.uv[uv_used], uv_triangles=uv_index.reshape(-1, 3).astype(np.int32),
+        triangles=place[triangles], uv=uv, uv_triangles=uv_index.reshape(-1, 3).astype(np.int32),
         albedo_mean=basis.albedo_mean[used] if on_vertices else basis.albedo_mean,
         albedo=basis.albedo[:, used] if on_vertices else basis.albedo, landmarks68=place[basis.landmarks68],
         landmarks468=place[basis.landmarks468], mirror=mirror, regions=basis.regions[used if len(basis.regions) else []],

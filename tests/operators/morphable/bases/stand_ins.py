@@ -9,6 +9,7 @@ import pickle
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
@@ -141,7 +142,7 @@ def front_mat(path: Path, truth: dict[str, np.ndarray]) -> None:
 
 
 def facefill_folder(folder: Path, modes: tuple[int, int] = (3, 2)) -> dict[str, np.ndarray]:
-    """3DFaceFill's raw files for 53,215 vertices with `modes` of the 199 and 29 modes; truth in decimetres, before re-centring."""
+    """3DFaceFill's raw files for 53,215 vertices with `modes` of the 199 and 29 modes; truth in dm, before re-centring."""
     folder.mkdir(parents=True, exist_ok=True)
     full = sheet(FULL)
     um = full.vertices * 1e4
@@ -206,7 +207,7 @@ def write_pickle(path: Path, value: object, chumpy: tuple[str, ...] = ()) -> Non
             else:
                 super().save_global(obj, name)
 
-        dispatch = {**pickle._Pickler.dispatch, type: save_global}  # type: ignore[attr-defined]
+        dispatch: ClassVar = {**pickle._Pickler.dispatch, type: save_global}  # type: ignore[attr-defined]
 
     with path.open("wb") as file:
         Writer(file, 2).dump(value)
@@ -229,3 +230,79 @@ def write_flame(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     index, weights = flame_embedding(arrays, canonical_mesh()[np.array(VERTICES)].mean(1) * [0.01, -0.01, -0.01])
     table = {"full_lmk_faces_idx": index[None], "full_lmk_bary_coords": weights[None]}
     np.save(folder / "landmark_embedding.npy", np.array(table, dtype=object), allow_pickle=True)
+
+
+ICT_VERTICES, ICT_FACE = 26719, 9409
+
+
+@dataclass(frozen=True)
+class IctKit:
+    """A face of 9,409 vertices with its mouth cut open, 17,310 other vertices, all as quads; UVs in another order."""
+
+    vertices: np.ndarray
+    quads: np.ndarray
+    uv: np.ndarray
+    uv_quads: np.ndarray
+    landmarks: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def ict_kit() -> IctKit:
+    """The kit's mesh, with landmarks at the vertices that its documentation names."""
+    from operators.morphable.bases.ict_facekit import LANDMARKS68
+
+    face = sheet(ICT_FACE)
+    taken: list[int] = []
+    points = face.mesh[np.array(VERTICES)].mean(1)
+    for near in KDTree(face.vertices).query(points, k=12)[1]:
+        taken.append(next(int(v) for v in near if v not in taken))
+    order = np.full(ICT_FACE, -1)  # new place -> vertex of the sheet
+    order[list(LANDMARKS68)] = taken
+    order[order < 0] = np.setdiff1d(np.arange(ICT_FACE), taken)
+    place = np.argsort(order)
+    upper = {(b, c): d for b, c, d in face.triangles.tolist()}  # cells are halved into (a, c, b) and (b, c, d)
+    quads = np.array([(a, c, upper[b, c], b) for a, c, b in face.triangles.tolist() if (b, c) in upper])
+    centre = face.vertices[quads].mean(1)
+    mouth = face.mesh[[61, 291, 13]]
+    hole = (np.abs(centre[:, 1] - mouth[2, 1]) < 0.35) & (centre[:, 0] > mouth[0, 0] + 0.8) & (centre[:, 0] < mouth[1, 0] - 0.8)
+    rest = np.zeros((ICT_VERTICES - ICT_FACE, 3)) + [0, -15, -10] + np.arange(ICT_VERTICES - ICT_FACE)[:, None] * 1e-4
+    first = ICT_FACE + np.arange(0, len(rest) - 3, 4)
+    quads = np.concatenate((place[quads[~hole]], first[:, None] + np.arange(4)))
+    vertices = np.concatenate((face.vertices[order], rest))
+    uv = (vertices[::-1, :2] + 16) / 32
+    return IctKit(vertices, quads, uv, ICT_VERTICES - 1 - quads, np.array(LANDMARKS68))
+
+
+def write_obj(path: Path, kit: IctKit, vertices: np.ndarray) -> None:
+    """A whole mesh as the kit writes it: comment, v, vt, usemtl, f with UV indices."""
+    head = "# stand-in\nmtllib ICTFaceModelMaterial.mtl\n"
+    v = "v %.6f %.6f %.6f\n" * len(vertices) % tuple(vertices.ravel().tolist())
+    vt = "vt %.6f %.6f\n" * len(kit.uv) % tuple(kit.uv.ravel().tolist())
+    corners = np.stack((kit.quads, kit.uv_quads), -1).reshape(-1) + 1
+    f = "f %d/%d %d/%d %d/%d %d/%d\n" * len(kit.quads) % tuple(corners.tolist())
+    path.write_text(head + v + vt + "usemtl M_Face\n" + f)
+
+
+def ict_folder(folder: Path) -> dict[str, np.ndarray]:
+    """`FaceXModel` with three identities and three expressions of its 100 and 57."""
+    kit = ict_kit()
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = {f"identity{k:03d}": m for k, m in enumerate(smooth_modes(kit.vertices, 3, 11) * 0.2)}
+    shapes |= dict(zip(("jawOpen", "browDown_L", "cheekRaiser_L"), smooth_modes(kit.vertices, 3, 12) * 0.5, strict=True))
+    write_obj(folder / "generic_neutral_mesh.obj", kit, kit.vertices)
+    for name, shape in shapes.items():
+        write_obj(folder / f"{name}.obj", kit, kit.vertices + shape)
+    (folder / "vertex_indices.json").write_text('{"expressions": ["browDown_L", "jawOpen"]}')
+    return shapes
+
+
+def ict_npz(path: Path) -> None:
+    """The same kit as arrays."""
+    kit = ict_kit()
+    fans = [np.concatenate((q[:, [0, 1, 2]], q[:, [0, 2, 3]])).astype(np.int32) for q in (kit.quads, kit.uv_quads)]
+    np.savez(
+        path, neutral=kit.vertices.astype(np.float32), faces=fans[0], faces_uv=fans[1], uv=kit.uv.astype(np.float32),
+        identity=(smooth_modes(kit.vertices, 3, 11) * 0.2).astype(np.float16),
+        expression=(smooth_modes(kit.vertices, 3, 12) * 0.5)[[1, 0, 2]].astype(np.float16),
+        landmarks68=kit.landmarks.astype(np.int32),
+    )  # fmt: skip
