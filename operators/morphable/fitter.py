@@ -13,15 +13,17 @@ from torch.nn import functional as nnf
 
 from operators.batch import Batch
 from operators.morphable import camera
-from operators.morphable.appearance import AppearanceSettings, area_resize, fit_appearance, surface_albedo
+from operators.morphable.appearance import AppearanceSettings
 from operators.morphable.atlas import AlbedoModel
 from operators.morphable.bases import load_basis
 from operators.morphable.fit import FitSettings, LandmarkFit, fit_landmarks
-from operators.morphable.light import to_viewer
+from operators.morphable.landmark_term import LandmarkTerm
 from operators.morphable.model import MorphableModel
+from operators.morphable.photometric import PhotometricFit, PhotometricFitter, PhotometricSettings
+from operators.morphable.surface import SurfaceSamples
 from operators.morphable.texture import usable_pixels
 from operators.morphable.uncertainty import uncertainty
-from operators.rasterize import interpolate, select
+from operators.rasterize import select
 from operators.segment.regions import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
 
@@ -52,7 +54,8 @@ class MorphableFitterConfig(OperatorConfig):
     hidden_expression_prior: float = option(3.0, "the same where the mouth is hidden: keeps it closed")
     max_steps: int = option(20, "most Levenberg-Marquardt steps; a face stops as soon as it has converged")
     appearance: bool = option(True, "also fit albedo and light")
-    appearance_px: int = option(48, "resolution at which albedo and light are fitted")
+    appearance_px: int = option(64, "side of the shrunken photo in which surface samples read their colour")
+    appearance_samples: int = option(1000, "points of the surface at which albedo and light are fitted")
     occluder_margin: float = option(0.02, "band around the occluder that is not skin, as a share of the crop size")
     pixel_noise: float = option(0.3, "standard deviation of a pixel against the albedo and light priors")
     rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
@@ -114,10 +117,14 @@ class MorphableFitter:
         ibug = self.model.points("68")
         self.lower_face = ibug.only(ibug.mean[:, 1] < nose_tip)
         self.outer_eyes = ibug.only([36, 45])
-        self.albedo = AlbedoModel(basis, device) if config.appearance else None
-        self.light_mean = torch.as_tensor(basis.light_mean, dtype=torch.float32, device=self.device)
-        self.light_std = torch.as_tensor(basis.light_std, dtype=torch.float32, device=self.device)
-        self.rasterizer = select(config.rasterizer, device)
+        self.photometric = self._photometric(device) if config.appearance else None
+
+    def _photometric(self, device: str) -> PhotometricFitter:
+        config, basis = self.config, self.model.basis
+        samples = SurfaceSamples(self.model, AlbedoModel(basis, device), config.appearance_samples)
+        light = (torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (basis.light_mean, basis.light_std))
+        settings = PhotometricSettings(px=config.appearance_px, first=AppearanceSettings(noise=config.pixel_noise))
+        return PhotometricFitter(self.model, samples, select(config.rasterizer, device), *light, settings)
 
     def __call__(self, batch: Batch) -> Batch:
         live = batch.live_faces()
@@ -165,8 +172,10 @@ class MorphableFitter:
             "fit_rmse_px": fit.rmse_px,
             **self._unknown(fit, size, prior),
         }
-        if self.albedo is not None:
-            columns["albedo"], columns["light"] = self._appearance(batch, index, fit)
+        if self.photometric is not None:
+            term = LandmarkTerm(self.points, target, weights, fit.focal_px, float(size), settings, prior)
+            found = self._appearance(batch, index, fit, term)
+            columns["albedo"], columns["light"] = found.albedo, found.light
         for name, values in columns.items():
             batch.put(name, values.cpu().numpy()[kept], index[kept])
         batch.put("hidden_fraction", hidden.float().mean(1).cpu().numpy(), index)
@@ -204,29 +213,10 @@ class MorphableFitter:
         weights = torch.where(covered[:, None], beside, 1.0)
         return torch.where(hidden, torch.full_like(weights, config.hidden_weight), weights)
 
-    def _appearance(self, batch: Batch, index: np.ndarray, fit: LandmarkFit) -> tuple[Tensor, Tensor]:
-        parts = [self._appearance_part(batch, index[i : i + 8], fit, slice(i, i + 8)) for i in range(0, len(index), 8)]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-
-    def _appearance_part(self, batch: Batch, index: np.ndarray, fit: LandmarkFit, part: slice) -> tuple[Tensor, Tensor]:
-        assert self.albedo is not None
-        px, size = self.config.appearance_px, batch.faces["crop"].shape[1]
-        vertices = self.model.vertices(fit.coefficients[part])
-        rotation = fit.rotation[part]
-        inside = camera.to_camera(vertices, rotation, fit.translation[part])
-        scale = inside.new_tensor([px / size, px / size, 1.0])
-        small = camera.project_with_depth(inside, fit.focal_px[part], size) * scale
-        fragments = self.rasterizer(small, self.model.triangles, px, px)
-        normals = interpolate(to_viewer(self.model.normals(vertices), rotation), fragments, self.model.triangles).flatten(1, 2)
-        normals = nnf.normalize(normals, dim=-1)
-        skin = self._skin(batch, index)
-        maps = torch.cat((self._tensor(batch, "crop", index).float() / 255, skin[..., None]), -1)
-        maps = area_resize(maps, px)
-        weights = (maps[..., 3] > 0.98).float() * (fragments.pix_to_face.flatten(1) >= 0) * (normals[..., 2] > 0.25)
-        surface = surface_albedo(self.albedo, fragments)
-        settings = AppearanceSettings(noise=self.config.pixel_noise)
-        result = fit_appearance(maps[..., :3], weights, normals, surface, self.light_mean, self.light_std, settings)
-        return result.albedo, result.light
+    def _appearance(self, batch: Batch, index: np.ndarray, fit: LandmarkFit, term: LandmarkTerm) -> PhotometricFit:
+        assert self.photometric is not None
+        photo = self._tensor(batch, "crop", index).float() / 255
+        return self.photometric(photo, self._skin(batch, index), (fit.coefficients, fit.rotation, fit.translation), term)
 
     def _skin(self, batch: Batch, index: np.ndarray) -> Float[Tensor, "faces height width"]:
         """Visible skin; where the segmenter found hardly any, every pixel that is not hidden."""

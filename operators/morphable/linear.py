@@ -11,7 +11,7 @@ _ALIGN, _CHUNK = 16, 8
 64-byte boundary, and then the same face gets other last bits in another batch."""
 
 
-def pad_columns(x: Float[Tensor, "faces rows columns"]) -> Float[Tensor, "faces rows padded"]:
+def pad_columns(x: Float[Tensor, "*rows columns"]) -> Float[Tensor, "*rows padded"]:
     """Zero columns up to an aligned width."""
     return torch.nn.functional.pad(x, (0, -x.shape[-1] % _ALIGN))
 
