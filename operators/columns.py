@@ -76,6 +76,8 @@ FACE_COLUMNS = _table(
     Column("focal_px", "float32", "focal length in crop pixels"),
     Column("fit_rmse_px", "float32", "weighted landmark residual in crop pixels"),
     Column("hidden_fraction", "float32", "share of landmarks that the occluder hides"),
+    Column("lower_face_std", "float32", "standard deviation of the lower face's landmarks in the fit, in outer eye distances"),
+    Column("lower_face_guess", "float32", "share of the lower face's shape that the landmarks leave to the prior, 0..1"),
     Column("render", "uint8", "completed face rendered in place, RGB", ("crop", "crop", 3), False),
     Column("render_mask", "bool", "pixels that the rendered face covers", ("crop", "crop"), False),
     Column("overlay", "uint8", "render over the crop", ("crop", "crop", 3), False),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,15 @@ class LinearPoints:
     mean: Float[Tensor, "points 3"]
     modes: Float[Tensor, "points 3 modes"]
     identity: int
+
+    def only(self, index: Any) -> LinearPoints:
+        """Some of the points."""
+        return LinearPoints(self.mean[index], self.modes[index].contiguous(), self.identity)
+
+    @cached_property
+    def padded(self) -> Float[Tensor, "points 3 padded"]:
+        """The modes with zero columns up to a multiple of 16."""
+        return torch.nn.functional.pad(self.modes, (0, -self.modes.shape[-1] % _ROWS)).contiguous()
 
     def at(self, coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces points 3"]:
         """Points in the face frame."""
