@@ -28,6 +28,26 @@ def bases_folder() -> Path:
     return cache_folder() / "bases"
 
 
+def basis_path(name_or_path: str | Path) -> Path | None:
+    """The file behind a base's name or path; None for `synthetic`, which is made.
+
+    Errors: FileNotFoundError naming the choices and what to run.
+    """
+    name = str(name_or_path)
+    if name == "synthetic":
+        return None
+    if name in SHIPPED:
+        return MODELS / f"{name}.npz"
+    base = name.removesuffix(FACE)
+    path = bases_folder() / f"{base}.npz" if base in CONVERTED else Path(name_or_path)
+    if path.is_file():
+        return path
+    if base in CONVERTED:
+        raise FileNotFoundError(f"face base {name!r} is not on this machine: run `python -m jobs.assets explain {base}`")
+    choices = ", ".join((*SHIPPED, *CONVERTED, "synthetic"))
+    raise FileNotFoundError(f"no face base {name!r}: no such file; expected {choices}, or an .npz file")
+
+
 def load_basis(name_or_path: str | Path) -> FaceBasis:
     """A base by name, or from a file; read once per process.
 
@@ -35,23 +55,12 @@ def load_basis(name_or_path: str | Path) -> FaceBasis:
     photos), and the made-up `synthetic`. Files: .npz of the formats `face_basis/1`, `open_face/3`, or ICT-FaceKit's arrays.
     Errors: FileNotFoundError naming the choices and what to run; BasisError when a file is damaged or of another format.
     """
-    name = str(name_or_path)
-    if name == "synthetic":
+    path = basis_path(name_or_path)
+    if path is None:
         return _synthetic()
-    if name in SHIPPED:
-        path = MODELS / f"{name}.npz"
-    elif name.removesuffix(FACE) in CONVERTED:
-        path = bases_folder() / f"{name.removesuffix(FACE)}.npz"
-        if not path.is_file():
-            base = name.removesuffix(FACE)
-            raise FileNotFoundError(f"face base {name!r} is not on this machine: run `python -m jobs.assets explain {base}`")
-    else:
-        path = Path(name_or_path)
-        if not path.is_file():
-            choices = ", ".join((*SHIPPED, *CONVERTED, "synthetic"))
-            raise FileNotFoundError(f"no face base {name!r}: expected {choices}, or an .npz file")
-    stamp = path.stat()
-    return _read(path.resolve(), name.endswith(FACE) and name.removesuffix(FACE) in CONVERTED, stamp.st_mtime_ns, stamp.st_size)
+    name, stamp = str(name_or_path), path.stat()
+    face_only = name.endswith(FACE) and name.removesuffix(FACE) in CONVERTED
+    return _read(path.resolve(), face_only, stamp.st_mtime_ns, stamp.st_size)
 
 
 @lru_cache(maxsize=1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from operators.morphable.bases.borrowed import borrowed_albedo
 from operators.morphable.bases.cylinder import cylindrical_uv
 from operators.morphable.bases.labels import label_by_mesh, region
 from operators.morphable.bases.register import register_mesh
@@ -12,7 +15,6 @@ from operators.morphable.bases.surface import mirror_about_middle, nearest_verti
 from operators.morphable.basis import FaceBasis, NativeCoefficients, SurfacePoints
 from operators.morphable.light import frontal_light
 
-SKIN_RGB = (0.76, 0.58, 0.49)
 LIGHT_STD = 0.3
 """Spread of the light where nothing is known of the photos: wide."""
 
@@ -37,7 +39,7 @@ def assemble(
 ) -> FaceBasis:
     """A checked base. Modes are already scaled by their standard deviation; axes are the face frame.
 
-    Missing albedo: a plain skin colour with modes of brightness, tint and slope. Missing UV: a cylinder. Missing regions:
+    Missing albedo: the shipped base's, carried over by the face mesh, with its light. Missing UV: a cylinder. Missing regions:
     polygons of the face mesh. `known468` are face-mesh points whose place the source tells; the others come from registration.
     """
     turned = outward(mean, triangles)
@@ -55,27 +57,24 @@ def assemble(
         anchors468.vertices[known468[0]], anchors468.weights[known468[0]] = known468[1].vertices, known468[1].weights
     if uv is None or uv_triangles is None:
         uv, uv_triangles = cylindrical_uv(mean, triangles, points)
+    light_mean, light_std = frontal_light().numpy(), np.full((9, 3), LIGHT_STD, np.float32)
     if albedo_mean is None or albedo is None:
-        albedo_mean, albedo, texture_px = np.tile(np.array(SKIN_RGB, np.float32), (len(mean), 1)), plain_albedo(mean), 0
+        albedo_mean, albedo, lender = borrowed_albedo(mean, anchors468.at(mean))
+        texture_px, light_mean, light_std = 0, lender.light_mean, lender.light_std
+        if native is not None:
+            ones = np.ones(len(albedo), np.float32)
+            native = replace(native, albedo_scale=ones, albedo_offset=0 * ones)
     basis = FaceBasis(
         name=name, licence=licence, unit=unit, mean=mean.astype(np.float32), identity=identity.astype(np.float32),
         expression=expression.astype(np.float32), triangles=triangles.astype(np.int32), uv=uv.astype(np.float32),
         uv_triangles=uv_triangles.astype(np.int32), albedo_mean=albedo_mean.astype(np.float32),
         albedo=albedo.astype(np.float32), texture_px=texture_px, landmarks68=np.asarray(landmarks68, np.int32),
         landmarks468=nearest_vertices(anchors468), mirror=mirror_about_middle(mean, points),
-        light_mean=frontal_light().numpy(), light_std=np.full((9, 3), LIGHT_STD, np.float32),
+        light_mean=light_mean, light_std=light_std,
         regions=label_by_mesh(mean, anchors468.at(mean)) if regions is None else regions,
         anchors68=anchors68, anchors468=anchors468, native=native,
     )  # fmt: skip
     return basis
-
-
-def plain_albedo(mean: Float[np.ndarray, "vertices 3"]) -> Float[np.ndarray, "5 vertices 3"]:
-    """Albedo modes of a base that has none: brightness, tint, and slopes along the three axes."""
-    x, y, z = ((mean - mean.mean(0)) / mean.std(0)).T
-    one = np.ones_like(x)
-    colours = ((0.12, 0.12, 0.12), (0.04, 0.0, -0.04), (0.03, 0.02, 0.02), (0.03, 0.02, 0.02), (0.03, 0.02, 0.02))
-    return np.stack([s[:, None] * np.array(c) for s, c in zip((one, one, x, y, z), colours, strict=True)]).astype(np.float32)
 
 
 def mix_regions(labels: UInt8[np.ndarray, " vertices"], own: dict[str, np.ndarray]) -> UInt8[np.ndarray, " vertices"]:

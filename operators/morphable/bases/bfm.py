@@ -128,7 +128,7 @@ def read_facefill(files: SourceFiles, modes: tuple[int, int, int] | None = None)
 
     Raw little-endian files that count from 1: float32 rows of 159,645 (mean, then modes) in micrometres, int32 3 x triangles, 68
     key points, and rows and columns of a 192 x 224 texture per vertex. Albedo is taken from `01_MorphableModel.mat` (with
-    `BFM_exp_idx.mat`) when they are given, and is plain elsewhere.
+    `BFM_exp_idx.mat`) when they are given, else from the shipped base.
     """
     std, offset = (np.load(files.need(f"shape_para_{k}.npy"), allow_pickle=False).astype(np.float32) for k in ("std", "mean"))
     counts, parts, base = (199, 29), [], []
@@ -160,7 +160,7 @@ def read_facefill(files: SourceFiles, modes: tuple[int, int, int] | None = None)
         trim = zero_based(trim_path, "trimIndex", read_mat(trim_path, ["trimIndex"])["trimIndex"].ravel(), ALL)
         albedo_mean, albedo = albedo_of(model, read_mat(model, ("texPC", "texEV", "texMU")), trim, keep[2])
     centre = np.asarray(mean).mean(0)
-    colours = 5 if albedo is None else len(albedo)
+    colours = 0 if albedo is None else len(albedo)
     native = NativeCoefficients(
         "3DFaceFill / 300W-LP: 199 Basel identity and 29 FaceWarehouse expression coefficients, micrometres",
         spread[0][: keep[0]], shift[0][: keep[0]], spread[1][: keep[1]], shift[1][: keep[1]],

@@ -43,8 +43,20 @@ def convert(name: str, paths: Iterable[Path | str], modes: Modes | None = None) 
     return basis.check(f"{name} from {', '.join(sorted(p.name for p in files.used.values())[:6])}"), files.used
 
 
-def install(name: str, paths: Iterable[Path | str], folder: Path, modes: Modes | None = None) -> tuple[Path, dict[str, str]]:
-    """Convert and put in place in one step: `folder/NAME.npz`, and the sha256 of every file that was used."""
+def install(
+    name: str, paths: Iterable[Path | str], folder: Path, modes: Modes | None = None, known: dict[str, str] | None = None
+) -> tuple[Path, dict[str, str]]:
+    """Convert and put in place in one step: `folder/NAME.npz`, and the sha256 of every file that was used.
+
+    `known`: sha256 by file name. Errors: BasisError when a file has another one, and whatever `convert` finds.
+    """
     basis, used = convert(name, paths, modes)
-    digests = {path.name: sha256_file(path) for path in used.values()}
+    digests = {key: sha256_file(path) for key, path in used.items()}
+    for key, digest in digests.items():
+        want = (known or {}).get(key, digest)
+        if want != digest:
+            raise BasisError(
+                f"{used[key]}: sha256 is {digest}, the known file's is {want}: "
+                "get it again, or add --any-bytes if you trust this one"
+            )
     return save_basis(folder / f"{name}.npz", basis, digests), digests

@@ -66,7 +66,7 @@ def read_flame(files: SourceFiles, modes: tuple[int, int, int] | None = None) ->
     regions = _regions(files, mean, triangles, landmarks, known)
     ones, zeros = np.ones, np.zeros
     scale = np.concatenate((ones(len(expression)), np.array(JAW_STD_RAD)[moves])).astype(np.float32)
-    colours = 5 if "albedo" not in colour else len(colour["albedo"])
+    colours = 0 if "albedo" not in colour else len(colour["albedo"])
     native = NativeCoefficients(
         "FLAME: betas 0:300 identity, 300:400 expression, then jaw pose about x, y, z in radians",
         ones(len(identity), np.float32), zeros(len(identity), np.float32), scale, zeros(len(scale), np.float32),

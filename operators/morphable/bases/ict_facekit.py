@@ -41,7 +41,7 @@ LANDMARKS68 = (
 def load_ict_facekit(path: str | Path, identity: int = 100, expression: int = 57) -> FaceBasis:
     """Basis from `ict_facekit.npz` with the first `identity` and `expression` modes.
 
-    The kit has no albedo: a plain skin colour with brightness, tint and slope modes stands in.
+    The kit has no albedo: the shipped base's stands in, carried over by the face mesh.
     """
     names = ("neutral", "faces", "faces_uv", "uv", "identity", "expression", "landmarks68")
     data = read_npz(Path(path), names)
@@ -110,7 +110,7 @@ def _basis(neutral, identity, expression, faces, faces_uv, uv, landmarks) -> Fac
     native = NativeCoefficients(
         "ICT-FaceKit: identity coefficients, then blendshape activations (1 = the whole shape)",
         ones(counts[0], np.float32), zeros(counts[0], np.float32), np.full(counts[1], EXPRESSION_STD, np.float32),
-        zeros(counts[1], np.float32), ones(5, np.float32), zeros(5, np.float32), zeros(3, np.float32),
+        zeros(counts[1], np.float32), ones(0, np.float32), zeros(0, np.float32), zeros(3, np.float32),
     )  # fmt: skip
     expression = expression.astype(np.float32) * np.float32(EXPRESSION_STD)
     return assemble(

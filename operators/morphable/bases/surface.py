@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from operators.morphable.basis import SurfacePoints
 from operators.morphable.uv import vertex_normals
 
-NEAR = 12
-"""Vertices around a query point whose triangles are looked at."""
+CHUNK = 1024
 
 
 def nearest_points(
@@ -17,52 +16,71 @@ def nearest_points(
     vertices: Float[np.ndarray, "vertices 3"],
     triangles: Int[np.ndarray, "triangles 3"],
     normals: Float[np.ndarray, "points 3"] | None = None,
+    near: int = 12,
 ) -> SurfacePoints:
-    """Nearest point of a mesh to each query point; with `normals`, on triangles that face the same way where there are any."""
+    """Nearest point of a mesh to each query point, among the triangles of its `near` nearest vertices.
+
+    With `normals`, on triangles that face the same way where there are any.
+    """
     from scipy.spatial import KDTree
 
     used = np.unique(triangles)
-    near = used[KDTree(vertices[used]).query(query, k=min(NEAR, len(used)))[1].reshape(len(query), -1)]
-    order = np.argsort(triangles.ravel(), kind="stable")
-    owner, corner = order // 3, triangles.ravel()[order]
-    start = np.searchsorted(corner, np.arange(len(vertices) + 1))
+    near = min(near, len(used))
+    close = used[np.reshape(KDTree(vertices[used]).query(query, k=near)[1], (len(query), near))]
+    around = _triangles_of_vertices(triangles, len(vertices))
     face = np.cross(vertices[triangles[:, 1]] - vertices[triangles[:, 0]], vertices[triangles[:, 2]] - vertices[triangles[:, 0]])
     corners, weights = np.empty((len(query), 3), np.int32), np.empty((len(query), 3), np.float32)
-    for i, point in enumerate(query):
-        candidates = np.unique(np.concatenate([owner[start[v] : start[v + 1]] for v in near[i]]))
+    for start in range(0, len(query), CHUNK):
+        part = slice(start, start + CHUNK)
+        candidates = around[close[part]].reshape(len(close[part]), -1)
+        bary, distance = _closest(query[part, None], vertices[triangles[candidates]])
+        distance[candidates < 0] = np.inf
         if normals is not None:
-            same = candidates[face[candidates] @ normals[i] > 0]
-            candidates = same if len(same) else candidates
-        bary, distance = _closest(point, vertices[triangles[candidates]])
-        best = int(distance.argmin())
-        corners[i], weights[i] = triangles[candidates[best]], bary[best]
+            away = (face[candidates] * normals[part, None]).sum(-1) <= 0
+            away &= ~(away | (candidates < 0)).all(1, keepdims=True)
+            distance[away] = np.inf
+        best = distance.argmin(1)
+        rows = np.arange(len(best))
+        corners[part], weights[part] = triangles[candidates[rows, best]], bary[rows, best]
     return SurfacePoints(corners, weights)
 
 
+def _triangles_of_vertices(triangles: np.ndarray, count: int) -> np.ndarray:
+    """(count, most) triangles of each vertex, -1 where it has fewer."""
+    order = np.argsort(triangles.ravel(), kind="stable")
+    corner = triangles.ravel()[order]
+    start = np.searchsorted(corner, np.arange(count + 1))
+    most = int(np.diff(start).max())
+    out = np.full((count, most), -1)
+    out[corner, np.arange(len(corner)) - start[corner]] = order // 3
+    return out
+
+
 def _closest(point: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Barycentric coordinates of the point of each triangle that is nearest to one point, and squared distances."""
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    """Barycentric coordinates of the point of each triangle (..., 3, 3) that is nearest to a point, and squared distances.
+
+    The foot of the perpendicular where it falls inside, else the best of the three sides (Ericson 2005, 5.1.5 as a minimum).
+    """
+    a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
     ab, ac, ap = b - a, c - a, point - a
-    d00, d01, d11 = (ab * ab).sum(1), (ab * ac).sum(1), (ac * ac).sum(1)
-    d20, d21 = (ap * ab).sum(1), (ap * ac).sum(1)
+    d00, d01, d11 = (ab * ab).sum(-1), (ab * ac).sum(-1), (ac * ac).sum(-1)
+    d20, d21 = (ap * ab).sum(-1), (ap * ac).sum(-1)
     area = d00 * d11 - d01 * d01
     safe = np.where(area > 0, area, 1)
     v, w = (d11 * d20 - d01 * d21) / safe, (d00 * d21 - d01 * d20) / safe
-    options = [np.stack((1 - v - w, v, w), 1)]
-    inside = (options[0] >= 0).all(1) & (area > 0)
-    for i, j in ((0, 1), (1, 2), (2, 0)):  # the nearest point of each side, for points that fall outside
-        side = corners[:, j] - corners[:, i]
-        length = (side * side).sum(1)
-        t = np.clip(((point - corners[:, i]) * side).sum(1) / np.where(length > 0, length, 1), 0, 1)
-        weights = np.zeros_like(options[0])
-        weights[:, i], weights[:, j] = 1 - t, t
-        options.append(weights)
-    stacked = np.stack(options, 1)
-    distance = np.square((stacked[..., None] * corners[:, None]).sum(2) - point).sum(-1)
-    distance[~inside, 0] = np.inf
-    best = distance.argmin(1)
-    rows = np.arange(len(corners))
-    return stacked[rows, best], distance[rows, best]
+    best = np.stack((1 - v - w, v, w), -1)
+    distance = np.square((best[..., None] * corners).sum(-2) - point).sum(-1)
+    distance[~((best >= 0).all(-1) & (area > 0))] = np.inf
+    for i, j in ((0, 1), (1, 2), (2, 0)):
+        side = corners[..., j, :] - corners[..., i, :]
+        length = (side * side).sum(-1)
+        t = np.clip(((point - corners[..., i, :]) * side).sum(-1) / np.where(length > 0, length, 1), 0, 1)
+        weights = np.zeros_like(best)
+        weights[..., i], weights[..., j] = 1 - t, t
+        there = np.square(corners[..., i, :] + t[..., None] * side - point).sum(-1)
+        best = np.where((there < distance)[..., None], weights, best)
+        distance = np.minimum(there, distance)
+    return best, distance
 
 
 def nearest_vertices(points: SurfacePoints) -> Int[np.ndarray, " points"]:

@@ -71,8 +71,10 @@ def test_converted_files_give_the_same_base(bfm, front, tmp_path, name):
     assert np.array_equal(basis.landmarks68, front.landmarks68)
 
 
-def test_facefill_folder(tmp_path):
+def test_facefill_folder(bfm, tmp_path):
     truth = stand_ins.facefill_folder(tmp_path)
+    for name in ("01_MorphableModel.mat", "BFM_exp_idx.mat"):
+        (tmp_path / name).symlink_to(bfm[0] / name)
     basis, _ = convert("bfm2009_full", [tmp_path])
     centre = truth["mean"].mean(0)
     assert np.abs(basis.mean - (truth["mean"] - centre)).max() < 1e-5
@@ -83,6 +85,7 @@ def test_facefill_folder(tmp_path):
     got = basis.mean + np.einsum("k,kvc->vc", ours[0], basis.identity) + np.einsum("k,kvc->vc", ours[1], basis.expression)
     assert np.abs(got + basis.native.origin - shape).max() < 1e-4
     assert basis.native.to_official("identity", ours[0]) == pytest.approx(vector[:3])
+    assert np.abs(basis.albedo - bfm[1]["albedo"][:, bfm[1]["trim"]]).max() < 1e-5, "the texture of the model beside it"
     up, down = basis.mean[:, 1].argmax(), basis.mean[:, 1].argmin()
     assert basis.uv[up, 1] < 0.2 < 0.8 < basis.uv[down, 1], "the file's own UV, v down"
 
