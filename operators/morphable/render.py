@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,11 +14,12 @@ from operators.batch import Batch
 from operators.morphable import camera
 from operators.morphable.atlas import AlbedoModel, TextureAtlas
 from operators.morphable.bases import load_basis
-from operators.morphable.draw import draw_textured, supersampled, to_uint8
+from operators.morphable.draw import Drawing, draw_textured
 from operators.morphable.export import ObjWriter
 from operators.morphable.light import to_viewer
 from operators.morphable.model import MorphableModel
 from operators.morphable.texture import complete, model_texture, soft_edge, unwrap, usable_pixels
+from operators.morphable.views import placed, turned
 from operators.rasterize import select
 from operators.segment.prompts import landmarks_in_crop
 from operators.segment.skin import eyes_and_brows
@@ -44,7 +45,7 @@ class FaceRendererConfig(OperatorConfig):
     skin_edge: float = option(0.015, "width over which visible skin fades into the model's, as a share of the crop size")
     supersample: int = option(2, "samples per pixel along each axis")
     rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
-    batch_size: int = option(8, "faces drawn together")
+    batch_size: int = option(16, "faces drawn together")
 
 
 class FaceRenderer:
@@ -70,6 +71,8 @@ class FaceRenderer:
         self.model = MorphableModel(basis, device)
         self.atlas = TextureAtlas(basis, AlbedoModel(basis, device), config.texture_px, device)
         self.corner_uv = torch.as_tensor(basis.uv[basis.uv_triangles], dtype=torch.float32, device=self.device)
+        angles = [(yaw, config.views_pitch_deg) for yaw in config.views_deg]
+        self.angles = torch.tensor(angles, dtype=torch.float32, device=self.device).reshape(-1, 2)
         self.rasterizer = select(config.rasterizer, device)
         self.culling = select(config.rasterizer, device, cull_backfaces=True)
         self.writer = ObjWriter(basis) if config.mesh else None
@@ -87,36 +90,35 @@ class FaceRenderer:
 
     def _draw(self, batch: Batch, index: np.ndarray) -> dict[str, Any]:
         config = self.config
-        crop = self._tensor(batch, "crop", index).float() / 255
-        size = crop.shape[1]
+        crop = self._tensor(batch, "crop", index)
+        size, samples = crop.shape[1], config.supersample
         rotation = camera.rotation_from_deg(self._tensor(batch, "rotation_deg", index))
         coefficients = torch.cat([self._tensor(batch, name, index) for name in ("identity", "expression")], 1)
         vertices = self.model.vertices(coefficients)
-        inside = camera.to_camera(vertices, rotation, self._tensor(batch, "translation", index))
-        placed = camera.project_with_depth(inside, self._tensor(batch, "focal_px", index), size)
-        fragments = supersampled(self.rasterizer, placed, self.model.triangles, size, config.supersample)
+        place = (rotation, self._tensor(batch, "translation", index), self._tensor(batch, "focal_px", index), size)
+        fragments = self.rasterizer(placed(vertices, *place, samples), self.model.triangles, size * samples, size * samples)
 
         normals = to_viewer(self.model.normals(vertices), rotation)
         modelled = model_texture(self.atlas, self._tensor(batch, "albedo", index), normals, self._tensor(batch, "light", index))
-        photo, trust = unwrap(self.atlas, crop, self._usable(batch, index), placed, normals, fragments)
+        usable = self._usable(batch, index)
+        photo, trust = unwrap(self.atlas, crop, usable, placed(vertices, *place), normals, fragments)
         textures = complete(self.atlas, modelled, photo, trust)
 
-        drawing = draw_textured(fragments, self.corner_uv, textures, config.supersample)
+        drawing = draw_textured(fragments, self.corner_uv, textures, samples)
         out: dict[str, Any] = {
-            "render": to_uint8(drawing.colour).cpu().numpy(),
+            "render": Drawing(drawing.colour, torch.ones_like(drawing.coverage)).picture(0).cpu().numpy(),
             "render_mask": (drawing.coverage >= 0.5).cpu().numpy(),
         }
         if config.overlay:
             inside = soft_edge(drawing.coverage > 0.5, round(config.skin_edge * size))
-            faded = replace(drawing, coverage=drawing.coverage * inside)
-            out["overlay"] = to_uint8(faded.over(crop, config.overlay_opacity)).cpu().numpy()
-        if config.views and config.views_deg:
+            out["overlay"] = Drawing(drawing.colour, drawing.coverage * inside).picture(crop, config.overlay_opacity).cpu().numpy()
+        if config.views and len(self.angles):
             out["views"] = self._views(vertices, textures, size).cpu().numpy()
         if self.writer is not None:
             array = np.empty(len(index), object)
             array[:] = [self.writer.obj(v) for v in vertices.cpu().numpy()]
             out["mesh_obj"] = array
-            out["mesh_texture"] = to_uint8(textures).cpu().numpy()
+            out["mesh_texture"] = textures.cpu().numpy()
         return out
 
     def _usable(self, batch: Batch, index: np.ndarray) -> Float[Tensor, "faces height width"]:
@@ -135,18 +137,10 @@ class FaceRenderer:
 
     def _views(self, vertices: Float[Tensor, "faces vertices 3"], textures: Tensor, size: int) -> Tensor:
         """(faces, views, size, size, 3): every face from every angle, framed by the mean face."""
-        mean = self.model.shape.mean
-        low, high = mean.amin(0), mean.amax(0)
-        centre, height = (low + high) / 2, float((high - low)[1])
-        focal = vertices.new_full((len(vertices),), 4.0 * size)
-        distance = 4.0 * height / 0.78
-        background = textures.new_full((size, size, 3), self.config.background / 255)
+        samples = self.config.supersample
+        points = turned(vertices, self.model.shape.mean, self.angles, size, samples)
         views = []
-        for yaw in self.config.views_deg:
-            angles = vertices.new_tensor([self.config.views_pitch_deg, yaw, 0.0]).expand(len(vertices), 3)
-            shift = vertices.new_tensor([0.0, 0.0, distance]).expand(len(vertices), 3)
-            inside = camera.to_camera(vertices - centre, camera.rotation_from_deg(angles), shift)
-            placed = camera.project_with_depth(inside, focal, size)
-            fragments = supersampled(self.culling, placed, self.model.triangles, size, self.config.supersample)
-            views.append(to_uint8(draw_textured(fragments, self.corner_uv, textures, self.config.supersample).over(background)))
-        return torch.stack(views, 1)
+        for placed_face, texture in zip(points, textures, strict=True):
+            fragments = self.culling(placed_face, self.model.triangles, size * samples, size * samples)
+            views.append(draw_textured(fragments, self.corner_uv, texture[None], samples).picture(self.config.background))
+        return torch.stack(views)
