@@ -38,7 +38,7 @@ def model_texture(
     light: Float[Tensor, "faces 9 3"],
 ) -> Float[Tensor, "faces covered 3"]:
     """Albedo times light at every covered texel, in [0, 1]; normals of the viewer's frame."""
-    tint = rows_times(atlas.albedo, torch.cat((torch.ones_like(albedo[:, :1]), albedo), 1))
+    tint = _tint(atlas, albedo)
     if _compiled(tint, normals, light):
         out = torch.empty(len(tint), len(atlas.texels), 3)
         with as_torch():
@@ -103,6 +103,19 @@ def complete(
     spread = pull_push(field[:, :3], field[:, 3:]).movedim(1, -1).flatten(1, 2)[:, atlas.texels]
     filled = (model + _EPS) * torch.exp(spread) - _EPS
     return atlas.spread(to_uint8(filled + trust[..., None] * (photo - filled)))
+
+
+def without_light(
+    atlas: TextureAtlas, textures: UInt8[Tensor, "faces px px 3"], model: Float[Tensor, "faces covered 3"],
+    albedo: Float[Tensor, "faces albedo"],
+) -> Float[Tensor, "faces covered 3"]:  # fmt: skip
+    """Albedo at every covered texel: that of the model, times what the texture has more than the lit model (wrinkles, brows)."""
+    seen = textures.flatten(1, 2)[:, atlas.texels] / 255
+    return (_tint(atlas, albedo).unflatten(1, (-1, 3)) * (seen + _EPS) / (model + _EPS)).clamp(0, 1)
+
+
+def _tint(atlas: TextureAtlas, albedo: Tensor) -> Float[Tensor, "faces covered_rgb"]:
+    return rows_times(atlas.albedo, torch.cat((torch.ones_like(albedo[:, :1]), albedo), 1))
 
 
 def plausible(

@@ -11,8 +11,6 @@ def fragments(vertices, by):
     return select("numba")(vertices * torch.tensor([by, by, 1.0]), TRIANGLES, 16 * by, 16 * by)
 
 
-
-
 def ramp(px):
     """A texture that is linear in u and v, where the mean of samples is the sample of the mean."""
     y, x = torch.meshgrid(torch.arange(px) / px, torch.arange(px) / px, indexing="ij")

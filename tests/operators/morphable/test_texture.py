@@ -116,7 +116,9 @@ def test_compiled_loops_agree_with_tensor_code():
 
     photo, trust = torch.rand(models[0].shape, generator=g), torch.rand(models[0].shape[:2], generator=g)
     trust[:, a.texels % 32 > 20] = 0
-    done = [complete(a, model, photo * (trust > 0)[..., None], trust) for model in (models[0], models[0].clone().requires_grad_())]
+    done = [
+        complete(a, model, photo * (trust > 0)[..., None], trust) for model in (models[0], models[0].clone().requires_grad_())
+    ]
     assert (done[0].int() - done[1].int()).abs().max() <= 1
     assert done[0].float().std() > 10
 
