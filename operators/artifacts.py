@@ -35,7 +35,7 @@ class ArtifactEncoderConfig(OperatorConfig):
     views: bool = option(True, "face0_view_-60.jpg …: turned views, named by yaw, and by pitch where it is not 0 (…_-60_15.jpg)")
     mesh: bool = option(
         True,
-        "face0_mesh.obj, .ply, .glb: the mesh in the formats that the renderer made; .obj and .ply with face0_mesh.png, the texture",
+        "face0_mesh.obj, .ply, .glb: the mesh in the renderer's mesh_formats; face0_mesh.png is the texture of .obj and .ply",
     )
     sheet: bool = option(True, "face0_sheet.jpg: before, occluder, render, hole and after, side by side")
     thumbnails: bool = option(True, "thumb_before.jpg and thumb_after.jpg: the whole photo, for the report")
