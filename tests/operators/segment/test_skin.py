@@ -34,10 +34,9 @@ def test_skin_in_side_light_is_skin_and_a_pale_mask_is_not(mask):
     pictures, points, truth = scene(mask, skin=(120, 82, 60))
     strength = 2.2 * np.linspace(0, 1, SIZE)[None, :, None] ** 2  # light falls from the viewer's right and pales the skin
     sunny = np.clip(pictures[0] * (1 + strength) + 25 * strength, 0, 255).astype(np.uint8)
-    side = polygons(points[:, (297, 332, 284, 251, 333)], SIZE)[0] & ~truth
-    far = side & (skin_distance(sunny[None], points)[0] > 1.3)
     eyes, brows = (region[0] for region in eyes_and_brows(points, SIZE))
-    far &= ~eyes & ~brows
+    face = polygons(points[:, OVAL], SIZE)[0] & ~eyes & ~brows & ~truth
+    far = face & (skin_distance(sunny[None], points)[0] > 1.3)
     assert far.sum() > 100
     assert lit_skin(sunny[None], points)[0][far].mean() > 0.9
     assert lit_skin(pictures, points)[0][truth].mean() < 0.02
