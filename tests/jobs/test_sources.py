@@ -105,8 +105,6 @@ def subjects_by_unit(uri, **options) -> list[list[list[str]]]:
     config = SourceConfig(**options)
     shards = list_shards(uri, config=config)
     return [[unit.batch.rows["subject"] for unit in read_units(shard, config=config)] for shard in shards]
-        [unit.batch.rows["subject"] for unit in read_units(shard, config=config)] for shard in list_shards(uri, config=config)
-    ]
 
 
 def test_a_folder_can_say_who_is_shown_and_goes_whole_into_a_shard_and_a_unit(tmp_path):
