@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
 from operators.segment.regions import LEFT_EYE, OVAL, polygons
-from operators.segment.skin import eyes_and_brows, shaded_skin, skin_distance
+from operators.segment.skin import eyes_and_brows, lit_skin, shaded_skin, skin_distance
 from tests.operators.segment.drawn_faces import SIZE, draw, landmarks
 
 
@@ -26,6 +27,19 @@ def test_shaded_skin_is_found_and_a_dark_mask_is_not():
     shaded = shaded_skin(pictures, points)[0]
     assert shaded[225:250, 118:138].mean() > 0.9
     assert shaded[truth].mean() < 0.05
+
+
+@pytest.mark.parametrize("mask", [(245, 245, 245), (120, 190, 225)])
+def test_skin_in_side_light_is_skin_and_a_pale_mask_is_not(mask):
+    pictures, points, truth = scene(mask, skin=(120, 82, 60))
+    strength = 2.2 * np.linspace(0, 1, SIZE)[None, :, None] ** 2  # light falls from the viewer's right and pales the skin
+    sunny = np.clip(pictures[0] * (1 + strength) + 25 * strength, 0, 255).astype(np.uint8)
+    eyes, brows = (region[0] for region in eyes_and_brows(points, SIZE))
+    face = polygons(points[:, OVAL], SIZE)[0] & ~eyes & ~brows & ~truth
+    far = face & (skin_distance(sunny[None], points)[0] > 1.3)
+    assert far.sum() > 100
+    assert lit_skin(sunny[None], points)[0][far].mean() > 0.9
+    assert lit_skin(pictures, points)[0][truth].mean() < 0.02
 
 
 def test_eyes_have_a_rim():
