@@ -15,6 +15,7 @@ _SPREADS = np.array([0.35, 0.12, 0.16], np.float32)
 _UNLIKE = 1.4
 _WORKING = 128
 _ENOUGH = 40
+_THIN = np.ones((3, 3), np.uint8)
 
 
 def rim_remnants(
@@ -28,7 +29,7 @@ def rim_remnants(
 
     A pixel counts when it is far from the median of the nearest `skin` and nearer to the occluder's colour around there. It has
     to lie in the face's oval but not on an open eye or a brow, at most `reach` of the crop's side away from the occluder, and
-    to be joined to it by such pixels. Faces without an occluder or with hardly any skin get none.
+    to be joined to it by such pixels, in a patch that is not as thin as a mixed edge. Faces without an occluder or with hardly any skin get none.
     """
     size = crops.shape[1]
     out = np.zeros(occluder.shape, bool)
@@ -50,7 +51,7 @@ def _small(mask: np.ndarray) -> np.ndarray:
 
 
 def _remnants(image: np.ndarray, occluder: np.ndarray, skin: np.ndarray, face: np.ndarray, reach: float) -> np.ndarray | None:
-    inside = cv2.erode(occluder.astype(np.uint8), np.ones((3, 3), np.uint8))
+    inside = cv2.erode(occluder.astype(np.uint8), _THIN)
     if skin.sum() < _ENOUGH or inside.sum() < _ENOUGH:
         return None
     away = cv2.distanceTransform((~occluder).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -62,10 +63,10 @@ def _remnants(image: np.ndarray, occluder: np.ndarray, skin: np.ndarray, face: n
     weight = inside.astype(np.float32)[..., None]
     around = cv2.blur(cv2.blur(np.concatenate((opponent * weight, weight), -1), (15, 15)), (15, 15))
     like = np.linalg.norm(opponent - around[..., :3] / np.maximum(around[..., 3:], 1e-4), axis=-1)
-    band = (away <= reach) & face & (around[..., 3] > 1e-4)
+    band = (away > 0) & (away <= reach) & face & (around[..., 3] > 1e-4)
     found = band & (unlike > _UNLIKE) & (like < unlike)
     _, labels = cv2.connectedComponents((found | occluder).astype(np.uint8), connectivity=8)
     joined = np.zeros(labels.max() + 1, bool)
     joined[labels[occluder]] = True
-    found &= joined[labels]
-    return cv2.dilate(found.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & band
+    broad = cv2.morphologyEx((found & joined[labels]).astype(np.uint8), cv2.MORPH_OPEN, _THIN)
+    return cv2.dilate(broad, _THIN).astype(bool) & band
