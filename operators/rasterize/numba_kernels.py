@@ -18,12 +18,8 @@ import numba
 import numpy as np
 from numba.core.compiler import Compiler
 
-SUBPIXEL = 4096
-"""Vertices snap to 1 / SUBPIXEL px, so that edge functions are exact integers and shared edges watertight."""
-LIMIT_PX = 65536.0
-"""Triangles with a coordinate beyond +-LIMIT_PX are dropped."""
-FAR = 1e18
-"""Triangles with a vertex farther than this are dropped: their nearness would run out of float32."""
+from operators.rasterize.base import FAR, LIMIT_PX, SUBPIXEL
+
 SIDE = 4
 LARGE = SIDE * SIDE + 1
 CHUNK = 256

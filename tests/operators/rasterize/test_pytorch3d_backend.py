@@ -3,6 +3,7 @@ import torch
 
 from operators.rasterize import select
 from operators.rasterize.pytorch3d_backend import available
+from tests.operators.rasterize.meshes import soup
 
 
 @pytest.mark.skipif(available(), reason="pytorch3d is installed")
@@ -14,8 +15,6 @@ def test_says_what_is_missing():
 @pytest.mark.skipif(not available(), reason="pytorch3d is not installed")
 @pytest.mark.parametrize("size", [(40, 40), (40, 56)])
 def test_agrees_with_numba(size):
-    from tests.operators.rasterize.test_numba_backend import soup
-
     vertices, triangles = (torch.tensor(a) for a in soup(0))
     ours, theirs = (select(kind)(vertices[None], triangles, *size) for kind in ("numba", "pytorch3d"))
     same = ours.pix_to_face == theirs.pix_to_face
