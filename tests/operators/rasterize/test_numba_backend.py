@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import Delaunay
 
-from operators.rasterize import interpolate, select
+from operators.rasterize import select
 from operators.rasterize.numba_backend import NumbaRasterizer
 from tests.operators.rasterize.meshes import brute_force, exact_coverage, grid, soup
 
@@ -179,17 +179,6 @@ def test_what_is_off_the_picture_degenerate_or_out_of_range_shows_nothing():
     vertices = torch.tensor([far, line, beyond], dtype=torch.float32)
     found = NumbaRasterizer()(vertices, torch.tensor([[0, 1, 2], [3, 4, 5]]), 10, 10)
     assert (found.pix_to_face == -1).all() and (found.barycentric == 0).all() and torch.isinf(found.depth).all()
-
-
-def test_interpolate_reproduces_linear_functions_and_passes_gradients():
-    vertices, triangles = grid(0)
-    fragments = NumbaRasterizer()(vertices, triangles, 32, 32)
-    attributes = vertices[..., :2].double().requires_grad_()
-    image = interpolate(attributes, fragments, triangles)
-    y, x = torch.meshgrid(torch.arange(32) + 0.5, torch.arange(32) + 0.5, indexing="ij")
-    torch.testing.assert_close(image[0].detach(), torch.stack((x, y), -1).double(), atol=1e-3, rtol=0)
-    image.sum().backward()
-    assert float(attributes.grad.sum()) == pytest.approx(2 * 32 * 32, rel=1e-5)
 
 
 def test_empty_batch_and_wrong_shapes():
