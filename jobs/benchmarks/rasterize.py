@@ -15,7 +15,7 @@ from torch import Tensor
 from jobs.bench import Figures, Options, benchmark
 from jobs.benchmarks.rasterize_meshes import bases, posed_faces, relief
 from operators.rasterize import differentiable, interpolate, pytorch3d_backend, select
-from operators.rasterize.base import Fragments, Rasterizer
+from operators.rasterize.base import SUBPIXEL, Fragments, Rasterizer
 
 SIZE, BATCH = 256, 16
 HBM_BYTES_PER_S, ATOMICS_PER_S, FLOPS_PER_S = 4.8e12, 1.5e11, 6.7e13
@@ -189,20 +189,25 @@ def agreement(vertices: Tensor, triangles: Tensor, ours: Fragments, theirs: Frag
 
 @benchmark("pixels on which the backends at hand agree with numba, on 24 poses up to profiles; minutes with pytorch3d on a CPU")
 def rasterize_agreement(options: Options) -> Figures:
-    """Covers pytorch3d where it is installed and Triton where there is a GPU; no rows where neither is."""
+    """Covers pytorch3d where it is installed and Triton where there is a GPU; no rows where neither is.
+
+    pytorch3d does not snap vertices; the rows `snapped` give it the sub-pixel positions that numba works with.
+    """
     figures: Figures = []
     count = max(1, round(24 * options.scale))
     others: list[tuple[str, str]] = [("triton", "cuda")] if torch.cuda.is_available() else []
     others += [("pytorch3d", "cpu")] if pytorch3d_backend.available() else []
     for base in bases():
-        vertices, triangles = posed_faces(base, count, SIZE, 90.0)
-        row = _row(Path(base).stem, vertices, triangles, SIZE)
-        ours = select("numba")(vertices, triangles, SIZE, SIZE)
+        given, triangles = posed_faces(base, count, SIZE, 90.0)
+        snapped = torch.cat((torch.round(given[..., :2] * SUBPIXEL) / SUBPIXEL, given[..., 2:]), -1)
+        ours = select("numba")(given, triangles, SIZE, SIZE)
         for name, device in others:
             other: Rasterizer = select(name, device=device)
-            start = time.process_time()
-            found = other(vertices.to(device), triangles.to(device), SIZE, SIZE)
-            spent = time.process_time() - start
-            theirs = Fragments(found.pix_to_face.cpu(), found.barycentric.cpu(), found.depth.cpu())
-            figures.append({**row, "backend": name, **agreement(vertices, triangles, ours, theirs), "cpu_s": spent})
+            for kind, vertices in (("as given", given), ("snapped", snapped)):
+                start = time.process_time()
+                found = other(vertices.to(device), triangles.to(device), SIZE, SIZE)
+                spent = time.process_time() - start
+                theirs = Fragments(found.pix_to_face.cpu(), found.barycentric.cpu(), found.depth.cpu())
+                row = {**_row(Path(base).stem, vertices, triangles, SIZE), "backend": name, "its_vertices": kind}
+                figures.append({**row, **agreement(given, triangles, ours, theirs), "cpu_s": spent})
     return figures

@@ -51,6 +51,10 @@ class Pytorch3dRasterizer:
         from pytorch3d.structures import Meshes  # type: ignore[import-not-found]
 
         check_input(vertices_px, triangles, height, width)
+        if not len(vertices_px) or not len(triangles):
+            shape = len(vertices_px), height, width
+            nothing = vertices_px.new_zeros(*shape, 3), vertices_px.new_full(shape, float("inf"))
+            return Fragments(torch.full(shape, -1, dtype=torch.int32, device=vertices_px.device), *nothing)
         fine = usable(vertices_px, self.near)
         corners = triangles.to(vertices_px.device).long()
         # A triangle whose corners are one vertex has no area and is skipped: this drops it whole and keeps all indices.
@@ -59,7 +63,7 @@ class Pytorch3dRasterizer:
         short = min(height, width)
         x, y = ((size - 2 * vertices_px[..., k]) / short for k, size in enumerate((width, height)))
         placed = torch.where(fine[..., None], torch.stack((x, y, vertices_px[..., 2]), -1), vertices_px.new_ones(3))
-        step = max(1, _BIN_BYTES // (4 * _BINS * max(len(corners), 1)))
+        step = max(1, _BIN_BYTES // (4 * _BINS * len(corners)))
         parts = []
         for start in range(0, len(placed), step):
             part = slice(start, start + step)
@@ -69,16 +73,12 @@ class Pytorch3dRasterizer:
                 blur_radius=0.0,
                 faces_per_pixel=1,
                 # No bin can hold more than every triangle: coarse-to-fine never overflows, whatever lies behind each other.
-                max_faces_per_bin=max(len(corners), 1),
+                max_faces_per_bin=len(corners),
                 perspective_correct=self.perspective,
                 cull_backfaces=self.cull_backfaces,
             )
             first = torch.arange(len(index), device=index.device)[:, None, None, None] * len(corners)
             parts.append((torch.where(index < 0, index, index - first)[..., 0].int(), weights[..., 0, :], depth[..., 0]))
-        if not parts or not len(corners):
-            shape = len(placed), height, width
-            nothing = placed.new_zeros(*shape, 3), placed.new_full(shape, float("inf"))
-            return Fragments(torch.full(shape, -1, dtype=torch.int32, device=placed.device), *nothing)
         found, weights, depth = (torch.cat(values) for values in zip(*parts, strict=True))
         miss = found < 0
         return Fragments(found, weights.masked_fill(miss[..., None], 0.0), depth.masked_fill(miss, float("inf")))
