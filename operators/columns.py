@@ -40,6 +40,7 @@ ROW_COLUMNS = _table(
     Column("format", STRING, "container format found by its content: JPEG, PNG, WEBP"),
     Column("width_px", "int32", "after EXIF orientation; 0 when unreadable"),
     Column("height_px", "int32", "after EXIF orientation; 0 when unreadable"),
+    Column("focal_35mm", "int32", "focal length in 35 mm film equivalents, mm, where EXIF says; 0 = unknown"),
     Column("status", STRING, "ok, no_face, nothing_to_fill, low_confidence, rejected or failed"),
     Column("error_operator", STRING, "operator that recorded the error; empty when none"),
     Column("error_type", STRING, "exception or reason class; empty when none"),

@@ -157,6 +157,8 @@ def _problem(basis: FaceBasis) -> str | None:
     for name, anchors in (("anchors68", basis.anchors68), ("anchors468", basis.anchors468)):
         if anchors is not None:
             indices[name] = (anchors.vertices, n)
+            if len(anchors.vertices) != int(name.removeprefix("anchors")):
+                return f"{name} has {len(anchors.vertices)} points"
             if anchors.vertices.shape != anchors.weights.shape or not np.allclose(anchors.weights.sum(1), 1, atol=1e-3):
                 return f"{name} has weights that do not sum to 1"
     for name, (index, count) in indices.items():

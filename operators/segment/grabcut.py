@@ -18,6 +18,7 @@ from operators.segment.given import given_occluders
 from operators.segment.presence import EVIDENCE_LEAST, EVIDENCE_THRESHOLD, is_covered, occluder_evidence
 from operators.segment.prompts import Prompts, eye_line_and_scale, face_prompts, landmarks_in_crop, occluder_prompts
 from operators.segment.regions import CORE, LEFT_CHEEK, LOWER_FACE, NOSE_ROOT, OVAL, RIGHT_CHEEK, hulls, polygons
+from operators.segment.rim import rim_remnants
 from operators.segment.skin import eyes_and_brows, lit_skin, roughness, shaded_skin, skin_distance
 from operators.types import OperatorConfig, OperatorInfo, option
 
@@ -49,7 +50,7 @@ class GrabcutSegmenter:
     no occluder. Rother, Kolmogorov & Blake, "GrabCut", SIGGRAPH 2004, as in OpenCV.
     """
 
-    info: ClassVar[OperatorInfo] = OperatorInfo("GrabcutSegmenter", "3", READS, WRITES)
+    info: ClassVar[OperatorInfo] = OperatorInfo("GrabcutSegmenter", "4", READS, WRITES)
 
     def __init__(
         self, config: GrabcutSegmenterConfig = GrabcutSegmenterConfig(), assets: AssetStore | None = None, device: str = "cpu"
@@ -71,6 +72,8 @@ class GrabcutSegmenter:
             occluder[part], stability[0, part] = self._occluders(scenes, crops[part], landmarks[part], is_given[part])
             occluder[part] |= given[part]
             visible[part], stability[1, part] = scenes.visible_skin(occluder[part])
+            rim = rim_remnants(crops[part], occluder[part], visible[part], landmarks[part]) & ~is_given[part, None, None]
+            occluder[part], visible[part] = occluder[part] | rim, visible[part] & ~rim
         stability[0, is_given] = 1.0
         batch.put("occluder", occluder & valid, faces)
         batch.put("occluder_iou", np.where(is_given, 1.0, np.nan), faces)

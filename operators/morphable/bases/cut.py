@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from operators.morphable.bases.labels import region
+from operators.morphable.bases.holes import close_holes
+from operators.morphable.bases.labels import LIPS, region
 from operators.morphable.basis import BasisError, FaceBasis, SurfacePoints
 
 NOT_FACE = ("ear", "neck", "scalp", "head")
 
 
 def face_only(basis: FaceBasis) -> FaceBasis:
-    """Without ears, neck, scalp and what else lies outside the face, so that a drawing does not cover hair and clothes.
+    """For drawing over photos: without ears, neck, scalp and what else lies outside the face, and with the mouth closed.
 
     Errors: BasisError when the base has no region labels.
     """
@@ -23,7 +25,20 @@ def face_only(basis: FaceBasis) -> FaceBasis:
     keep = ~np.isin(basis.regions, [region(name) for name in NOT_FACE])
     for anchors in (basis.surface_points("68"), basis.surface_points("468")):
         keep[anchors.vertices.ravel()] = True
-    return cut(replace(basis, name=f"{basis.name}_face"), keep)
+    return close_mouth(cut(replace(basis, name=f"{basis.name}_face"), keep))
+
+
+def close_mouth(basis: FaceBasis) -> FaceBasis:
+    """A strip of triangles over the opening between the lips, where there is one: the loop whose middle lies within them."""
+    mesh = basis.surface_points("468").at(basis.mean)
+    lips = mesh[list(LIPS), :2].astype(np.float32)
+
+    def in_mouth(loop: list[int]) -> bool:
+        x, y = basis.mean[loop, :2].mean(0)
+        return cv2.pointPolygonTest(lips.reshape(-1, 1, 2), (float(x), float(y)), False) > 0
+
+    triangles, uv_triangles = close_holes(basis.triangles, basis.uv_triangles, in_mouth)
+    return replace(basis, triangles=triangles, uv_triangles=uv_triangles)
 
 
 def cut(basis: FaceBasis, keep: Bool[np.ndarray, " vertices"]) -> FaceBasis:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from operators.morphable.bases.assemble import assemble
+from operators.morphable.bases.holes import close_holes
 from operators.morphable.bases.labels import label_by_mesh, region
 from operators.morphable.bases.register import register_mesh
 from operators.morphable.bases.sources import SourceFiles, expect, read_npz
@@ -160,33 +161,3 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, list[list[int]], list[
 def _fans(polygons: list[list[int]]) -> Int[np.ndarray, "triangles 3"]:
     """Polygons cut into triangles from their first corner."""
     return np.array([(p[0], p[k], p[k + 1]) for p in polygons for k in range(1, len(p) - 1)], np.int32)
-
-
-def close_holes(
-    triangles: Int[np.ndarray, "triangles 3"], uv_triangles: Int[np.ndarray, "triangles 3"]
-) -> tuple[Int[np.ndarray, "more 3"], Int[np.ndarray, "more 3"]]:
-    """Strips of triangles over every boundary loop but the longest (eyes, mouth), with the UV points of their rims."""
-    edges = np.concatenate([triangles[:, [i, (i + 1) % 3]] for i in range(3)])
-    known = set(map(tuple, edges.tolist()))
-    follower = {b: a for a, b in known if (b, a) not in known}
-    uv_of = dict(zip(triangles.ravel().tolist(), uv_triangles.ravel().tolist(), strict=True))
-    loops = []
-    while follower:
-        loop = [next(iter(follower))]
-        while loop[-1] in follower:
-            loop.append(follower.pop(loop[-1]))
-        loops.append(loop[:-1])
-    extra = []
-    for loop in sorted(loops, key=len)[:-1]:
-        low, high = 0, len(loop) - 1
-        while high - low >= 2:
-            extra.append((loop[low], loop[low + 1], loop[high]))
-            low += 1
-            if high - low >= 2:
-                extra.append((loop[low], loop[high - 1], loop[high]))
-                high -= 1
-    if not extra:
-        return triangles, uv_triangles
-    added = np.array(extra, dtype=triangles.dtype)
-    added_uv = np.array([[uv_of[v] for v in t] for t in extra], dtype=uv_triangles.dtype)
-    return np.concatenate((triangles, added)), np.concatenate((uv_triangles, added_uv))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from operators import masks
 from operators.segment.regions import LEFT_EYE, OVAL, polygons
 from operators.segment.skin import eyes_and_brows, lit_skin, shaded_skin, skin_distance
 from tests.operators.segment.drawn_faces import SIZE, draw, landmarks
@@ -36,10 +37,11 @@ def test_skin_in_side_light_is_skin_and_a_pale_mask_is_not(mask):
     sunny = np.clip(pictures[0] * (1 + strength) + 25 * strength, 0, 255).astype(np.uint8)
     eyes, brows = (region[0] for region in eyes_and_brows(points, SIZE))
     face = polygons(points[:, OVAL], SIZE)[0] & ~eyes & ~brows & ~truth
-    far = face & (skin_distance(sunny[None], points)[0] > 1.3)
+    far = face & (skin_distance(sunny[None], points)[0] > 1.3) & (np.arange(SIZE) > SIZE // 2)
     assert far.sum() > 100
-    assert lit_skin(sunny[None], points)[0][far].mean() > 0.9
-    assert lit_skin(pictures, points)[0][truth].mean() < 0.02
+    assert lit_skin(sunny[None], points)[0][far].mean() > 0.7  # the rest lies beside hair and brows
+    inside = masks.erode(truth[None], 4.0)[0]  # beside the border skin and cloth mix
+    assert inside.sum() > 1000 and lit_skin(pictures, points)[0][inside].mean() < 0.005
 
 
 def test_eyes_have_a_rim():

@@ -7,7 +7,7 @@ import pytest
 
 from operators.morphable.bases import load_basis
 from operators.morphable.bases.convert import convert
-from operators.morphable.bases.ict_facekit import EXPRESSION_STD, FACE_VERTICES, close_holes, load_ict_facekit
+from operators.morphable.bases.ict_facekit import EXPRESSION_STD, FACE_VERTICES, load_ict_facekit
 from operators.morphable.basis import REGIONS, BasisError
 from tests.operators.morphable.bases import stand_ins
 
@@ -99,8 +99,3 @@ def test_bad_folders_are_named(folder, tmp_path):
     (copy / "generic_neutral_mesh.obj").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BasisError, match=r"generic_neutral_mesh\.obj: "):
         convert("ict_facekit", [copy], MODES)
-
-
-def test_close_holes_leaves_an_open_sheet_alone():
-    triangles = np.array([[0, 1, 2], [2, 1, 3]])
-    assert close_holes(triangles, triangles)[0] is triangles

@@ -10,7 +10,6 @@ import pytest
 from operators.morphable import bases
 from operators.morphable.bases import load_basis
 from operators.morphable.bases.convert import convert, install
-from operators.morphable.bases.cut import cut, face_only
 from operators.morphable.bases.stored import describe, load_stored, save_basis
 from operators.morphable.bases.synthetic import synthetic_basis
 from operators.morphable.basis import REGIONS, BasisError, SurfacePoints
@@ -119,23 +118,6 @@ def test_a_base_that_does_not_fit_together_is_refused(change, message):
         object.__setattr__(basis, name, value)
     with pytest.raises(BasisError, match=rf"here\.npz: .*{message}"):
         basis.check("here.npz")
-
-
-def test_a_cut_keeps_what_belongs_together(bfm):
-    basis, _ = convert("bfm2009_front", [bfm[0]])
-    keep = np.ones(len(basis.mean), bool)
-    keep[basis.mean[:, 1] > np.quantile(basis.mean[:, 1], 0.97)] = False
-    small = cut(basis, keep).check()
-    assert len(small.mean) < len(basis.mean)
-    place = {tuple(v): k for k, v in enumerate(basis.mean.tolist())}
-    index = np.array([place[tuple(v)] for v in small.mean.tolist()])
-    assert np.array_equal(small.identity, basis.identity[:, index]) and np.array_equal(
-        small.albedo_mean, basis.albedo_mean[index]
-    )
-    with pytest.raises(BasisError, match="would lose a landmark"):
-        cut(basis, basis.mean[:, 0] > 0)
-    with pytest.raises(BasisError, match="no region labels"):
-        face_only(load_basis("synthetic"))
 
 
 def test_the_default_base_loads_no_converter():
