@@ -35,10 +35,20 @@ class Fragments:
 class Rasterizer(Protocol):
     """Turns projected vertices into fragments; one set of triangles shared by all faces of the batch.
 
-    Rules of every backend: a pixel belongs to a triangle when its centre (+0.5, +0.5) lies inside; a centre exactly on an
-    edge belongs to the triangle for which that edge is a top or a left one, so that neighbours neither overlap nor leave
-    gaps; the nearest fragment wins and on equal depth the triangle of smaller index; triangles with a vertex nearer than
-    `near` or a coordinate that is not finite are dropped whole.
+    Rules of every backend (pytorch3d_backend says where that one has to differ):
+
+    Coverage    vertices snap to 1 / SUBPIXEL px (halves to even); edge functions are exact integers (Pineda 1988, "A parallel
+                algorithm for polygon rasterization"). A pixel belongs to a triangle when its centre (+0.5, +0.5) lies
+                inside. A centre exactly on an edge belongs to the triangle for which that edge is a left one, or a level
+                one at its top: neighbours neither overlap nor leave gaps, whichever way each of them turns.
+    Depth       the nearest fragment wins by its nearness, interpolated in float32: 1 / Z, which is linear in the picture, or
+                -Z without perspective. Where that is equal the triangle of smaller index wins, in whatever order and on
+                whatever hardware triangles are drawn.
+    Weights     perspective-correct (w_i / Z_i over their sum), at the centre, of the snapped triangle: never negative.
+    Dropped     whole triangles, never parts of them, when a vertex is nearer than `near`, not finite, or beyond LIMIT_PX or
+                FAR; triangles without area; with `cull_backfaces` those that turn clockwise as the viewer sees them.
+
+    The same mesh gives the same bits in any batch.
     """
 
     def __call__(
