@@ -33,7 +33,8 @@ def cpu_ms(work: Callable[[], object], meshes: int, seconds: float) -> tuple[flo
         work()
         cpu.append(time.process_time() - start)
         wall.append(time.perf_counter() - began)
-    return *(1e3 * x / meshes for x in (statistics.median(cpu), min(cpu), statistics.median(wall))), len(cpu)
+    share = 1e3 / meshes
+    return share * statistics.median(cpu), share * min(cpu), share * statistics.median(wall), len(cpu)
 
 
 def device_ms(work: Callable[[], object], meshes: int, turns: int = 20) -> float:
