@@ -64,7 +64,7 @@ class MorphableFitterConfig(OperatorConfig):
     appearance_samples: int = option(1000, "points of the surface at which albedo and light are fitted")
     occluder_margin: float = option(0.02, "band around the occluder that is not skin, as a share of the crop size")
     pixel_noise: float = option(0.3, "standard deviation of a pixel against the albedo and light priors")
-    rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
+    rasterizer: Literal["auto", "numba", "triton", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(64, "faces fitted together")
 
 
