@@ -17,7 +17,6 @@ def close_holes(
 
     `choose` says of a loop's vertices whether it is to be closed.
     """
-    uv_of = dict(zip(triangles.ravel().tolist(), uv_triangles.ravel().tolist(), strict=True))
     extra: list[tuple[int, int, int]] = []
     for loop in sorted(_loops(triangles), key=len)[:-1]:
         if choose is None or choose(loop):
@@ -25,15 +24,19 @@ def close_holes(
     if not extra:
         return triangles, uv_triangles
     added = np.array(extra, dtype=triangles.dtype)
-    added_uv = np.array([[uv_of[v] for v in t] for t in extra], dtype=uv_triangles.dtype)
-    return np.concatenate((triangles, added)), np.concatenate((uv_triangles, added_uv))
+    rim, place = np.unique(added, return_inverse=True)
+    corners = np.flatnonzero(np.isin(triangles, rim))
+    uv_of_rim = np.empty(len(rim), uv_triangles.dtype)
+    uv_of_rim[np.searchsorted(rim, triangles.ravel()[corners])] = uv_triangles.ravel()[corners]
+    return np.concatenate((triangles, added)), np.concatenate((uv_triangles, uv_of_rim[place.reshape(-1, 3)]))
 
 
 def _loops(triangles: np.ndarray) -> list[list[int]]:
     """Closed boundary loops, in the order that makes new triangles turn like the old ones."""
-    edges = np.concatenate([triangles[:, [i, (i + 1) % 3]] for i in range(3)])
-    known = set(map(tuple, edges.tolist()))
-    follower = {b: a for a, b in known if (b, a) not in known}
+    edges = np.concatenate([triangles[:, [i, (i + 1) % 3]] for i in range(3)]).astype(np.int64)
+    count = int(triangles.max()) + 1
+    alone = ~np.isin(edges[:, 0] * count + edges[:, 1], edges[:, 1] * count + edges[:, 0])
+    follower = {b: a for a, b in edges[alone].tolist()}
     loops = []
     while follower:
         loop = [min(follower)]

@@ -44,7 +44,7 @@ def register_mesh(
     fixed = source[inner], target[inner]
     source, placed = (_similar(*fixed, p) for p in (source, canonical))
     size = np.linalg.norm(placed[263] - placed[33])
-    warped = RBFInterpolator(source, target, kernel="linear", degree=1, smoothing=loose * size)(placed)
+    warped = RBFInterpolator(source, target, kernel="linear", degree=1, smoothing=loose * size)(placed)  # type: ignore[arg-type]
     return nearest_points(warped, vertices.astype(np.float64), triangles, normals_of(warped, canonical_triangles()))
 
 
