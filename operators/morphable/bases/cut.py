@@ -48,7 +48,7 @@ def close_mouth(basis: FaceBasis) -> FaceBasis:
         x, y = basis.mean[loop, :2].mean(0)
         return cv2.pointPolygonTest(lips.reshape(-1, 1, 2), (float(x), float(y)), False) > 0
 
-    triangles, uv_triangles = close_holes(basis.triangles, basis.uv_triangles, in_mouth)
+    triangles, uv_triangles = close_holes(basis.mean, basis.triangles, basis.uv_triangles, in_mouth)
     return replace(basis, triangles=triangles, uv_triangles=uv_triangles)
 
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 
 def close_holes(
+    vertices: Float[np.ndarray, "vertices 3"],
     triangles: Int[np.ndarray, "triangles 3"],
     uv_triangles: Int[np.ndarray, "triangles 3"],
     choose: Callable[[list[int]], bool] | None = None,
 ) -> tuple[Int[np.ndarray, "more 3"], Int[np.ndarray, "more 3"]]:
     """Strips of triangles over every boundary loop but the longest, with the UV points of their rims.
 
+    A strip runs from the loop's leftmost vertex (a corner of the eye or mouth), up and down between its two sides.
     `choose` says of a loop's vertices whether it is to be closed.
     """
     extra: list[tuple[int, int, int]] = []
     for loop in sorted(_loops(triangles), key=len)[:-1]:
         if choose is None or choose(loop):
-            extra += _strip(loop)
+            first = int(np.argmin(vertices[loop, 0]))
+            extra += _strip(loop[first:] + loop[:first])
     if not extra:
         return triangles, uv_triangles
     added = np.array(extra, dtype=triangles.dtype)
