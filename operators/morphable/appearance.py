@@ -73,6 +73,9 @@ def fit_appearance(
         g[:, :LIGHT] -= light_slope(light, light_mean, precision)
         H.diagonal(dim1=1, dim2=2)[:, LIGHT:] += 1
         g[:, LIGHT:] -= albedo
+        known = known_unknowns(H, precision)
+        share = base / base.sum(1, keepdim=True).clamp_min(1e-12)
+        g -= volume_slope(samples, harmonics, tint, shading, share, known)
         H.diagonal(dim1=1, dim2=2).mul_(1 + damping[:, None])
         step = solve_spd(H, g)[0]
         new_light = light + step[:, :LIGHT].unflatten(1, (3, 9)).mT
@@ -80,10 +83,14 @@ def fit_appearance(
         new_tint, new_shading = samples.tint(new_albedo), shading_at(harmonics, new_light)
         new_error = (colours - new_tint * new_shading).square().mean(-1)
 
-        def cost(e: Tensor, a: Tensor, x: Tensor, scale: Tensor = scale) -> Tensor:
-            return robust_cost(e, base, scale, settings.noise) + a.square().sum(1) + light_cost(x, light_mean, precision)
-
-        better = cost(new_error, new_albedo, new_light) < cost(error, albedo, light)
+        before, after = (
+            robust_cost(e, base, scale, settings.noise) + a.square().sum(1) + light_cost(x, light_mean, precision)
+            + 2 * volume(t, s, share, known)
+            for e, a, x, t, s in (
+                (error, albedo, light, tint, shading), (new_error, new_albedo, new_light, new_tint, new_shading)
+            )
+        )  # fmt: skip
+        better = after < before
         damping = torch.where(better, damping * 0.1, damping * 30)
         albedo, error = (torch.where(better[:, None], n, o) for n, o in ((new_albedo, albedo), (new_error, error)))
         pairs = ((new_light, light), (new_tint, tint), (new_shading, shading))
@@ -152,3 +159,47 @@ def light_slope(light: Tensor, mean: Tensor, precision: Tensor) -> Float[Tensor,
 def light_cost(light: Tensor, mean: Tensor, precision: Tensor) -> Float[Tensor, " faces"]:
     """Squared distance of a light to the prior's mean, in its standard deviations."""
     return (light_slope(light, mean, precision) * (light - mean).mT.flatten(1)).sum(1)
+
+
+def known_unknowns(
+    system: Float[Tensor, "faces unknowns unknowns"], precision: Float[Tensor, "27 27"]
+) -> tuple[Float[Tensor, " faces"], Float[Tensor, " faces"]]:
+    """How many coefficients of light and of albedo the photo determines: those that prior and posterior do not share."""
+    count = system.shape[-1]
+    extra = -count % 16
+    padded = torch.nn.functional.pad(system, (0, extra, 0, extra))
+    padded.diagonal(dim1=1, dim2=2)[:, count:] = 1
+    factor, failed = torch.linalg.cholesky_ex(padded)
+    one = torch.eye(count + extra, dtype=system.dtype, device=system.device).expand_as(factor)
+    root = torch.linalg.solve_triangular(factor, one, upper=False)[:, :count, :count]
+    light = LIGHT - (root[..., :LIGHT] @ torch.linalg.cholesky(precision)).square().sum((1, 2))
+    albedo = count - LIGHT - root[..., LIGHT:].square().sum((1, 2))
+    fine = (failed == 0) & torch.isfinite(light) & torch.isfinite(albedo)
+    return tuple(torch.where(fine, x.clamp_min(0), torch.zeros_like(x)) for x in (light, albedo))  # type: ignore[return-value]
+
+
+def volume(
+    tint: Float[Tensor, "faces samples 3"], shading: Float[Tensor, "faces samples 3"], share: Float[Tensor, "faces samples"],
+    known: tuple[Tensor, Tensor],
+) -> Float[Tensor, " faces"]:  # fmt: skip
+    """Minus the log of the posterior volume along the factor that albedo and light trade, up to a constant.
+
+    Each albedo coefficient that the photo determines is the sharper the brighter the light, each light coefficient the
+    brighter the albedo. Without this the most probable values are those of too bright a light: it makes every deviation
+    of albedo cheaper.
+    """
+    by_tint, by_shading = ((share * x.clamp_min(0.02).log().mean(-1)).sum(1) for x in (tint, shading))
+    return known[0] * by_tint + known[1] * by_shading
+
+
+def volume_slope(
+    samples: SurfaceSamples,
+    harmonics: Float[Tensor, "faces samples 9"], tint: Float[Tensor, "faces samples 3"],
+    shading: Float[Tensor, "faces samples 3"], share: Float[Tensor, "faces samples"], known: tuple[Tensor, Tensor],
+) -> Float[Tensor, "faces unknowns"]:  # fmt: skip
+    """Derivative of `volume` by light (channel by channel) and albedo."""
+    by_shading = share[..., None] / (3 * shading.clamp_min(0.02))
+    light = torch.cat([(harmonics * by_shading[..., c, None]).sum(1) for c in range(3)], 1)
+    by_tint = share[..., None] / (3 * tint.clamp_min(0.02))
+    albedo = rows_times(samples.rows.T, by_tint.flatten(1))[:, : samples.albedo.shape[-1]]
+    return torch.cat((known[1][:, None] * light, known[0][:, None] * albedo), 1)

@@ -27,6 +27,9 @@ from operators.rasterize import select
 from operators.segment.regions import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
 
+FILM_DIAGONAL_MM = 43.2666
+"""Of a 36 x 24 mm frame."""
+
 
 @dataclass(frozen=True)
 class MorphableFitterConfig(OperatorConfig):
@@ -34,7 +37,10 @@ class MorphableFitterConfig(OperatorConfig):
 
     basis: str = option("open_face", "face basis: a name (open_face, ict_facekit) or the path of an .npz file")
     points: Literal["auto", "468", "68"] = option("auto", "landmarks to fit; auto takes 468 where the basis knows them")
-    focal: float = option(4.0, "focal length in crop sizes, the same for all faces")
+    focal: float = option(4.0, "focal length in crop sizes, where nothing better is known")
+    focal_from: Literal["guess", "exif"] = option(
+        "guess", "exif = what the camera wrote, where it did; only for photos that were not cropped since"
+    )
     focal_log_std: float = option(
         0.0, "how far the focal length may be from that, as the standard deviation of its logarithm; 0 takes it as known"
     )
@@ -94,8 +100,8 @@ class MorphableFitter:
         name="MorphableFitter",
         version="3",
         reads=(
-            "subject", "face_index", "crop", "crop_from_image", "landmarks468_px", "landmarks68_px", "occluder", "visible_face",
-            "crop_valid",
+            "subject", "focal_35mm", "width_px", "height_px", "face_index", "crop", "crop_from_image", "landmarks468_px",
+            "landmarks68_px", "occluder", "visible_face", "crop_valid",
         ),
         writes=(
             "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px",
@@ -146,7 +152,7 @@ class MorphableFitter:
         size = batch.faces["crop"].shape[1]
         target, hidden = self._landmarks(batch, index)
         weights = self._weights(hidden)
-        focal = torch.full((len(index),), self.config.focal * size, device=self.device)
+        focal = self._focal(batch, index, size)
         config = self.config
         settings = FitSettings(
             noise_px=config.noise * size,
@@ -179,6 +185,17 @@ class MorphableFitter:
         for name, values in columns.items():
             batch.put(name, values.cpu().numpy()[kept], index[kept])
         batch.put("hidden_fraction", hidden.float().mean(1).cpu().numpy(), index)
+
+    def _focal(self, batch: Batch, index: np.ndarray, size: int) -> Float[Tensor, " faces"]:
+        """Focal length in crop pixels: from its 35 mm equivalent by the photo's diagonal (CIPA DCG-001), or the guess."""
+        focal = np.full(len(index), self.config.focal * size, np.float32)
+        if self.config.focal_from == "exif":
+            row = batch.face_row[index]
+            film, width, height = (batch.rows[name][row].astype(np.float64) for name in ("focal_35mm", "width_px", "height_px"))
+            scale = np.linalg.norm(batch.faces["crop_from_image"][index, 0, :2], axis=1)
+            told = film / FILM_DIAGONAL_MM * np.hypot(width, height) * scale
+            focal = np.where(told > size, told, focal).astype(np.float32)
+        return torch.as_tensor(focal, device=self.device)
 
     def _unknown(self, fit: LandmarkFit, size: int, expression_prior: Float[Tensor, " faces"]) -> dict[str, Tensor]:
         """How far the lower face may be from where it was put."""

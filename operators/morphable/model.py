@@ -13,6 +13,7 @@ from torch import Tensor
 
 from operators.faces.ibug68 import VERTICES
 from operators.morphable.basis import FaceBasis
+from operators.morphable.normals import vertex_normals
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,5 @@ class MorphableModel:
         return self.shape.at(coefficients)
 
     def normals(self, vertices: Float[Tensor, "faces vertices 3"]) -> Float[Tensor, "faces vertices 3"]:
-        """Unit vertex normals, area-weighted, outward where triangles turn counter-clockwise seen from outside."""
-        a, b, c = (vertices[:, self.triangles[:, k]] for k in range(3))
-        areas = torch.linalg.cross(b - a, c - a).transpose(0, 1).contiguous()
-        summed = areas.new_zeros(vertices.shape[1], len(vertices), 3)
-        for k in range(3):
-            summed.index_add_(0, self.triangles[:, k], areas)
-        return torch.nn.functional.normalize(summed.transpose(0, 1), dim=-1, eps=1e-20)
+        """Unit vertex normals, as `operators.morphable.normals` has them."""
+        return vertex_normals(vertices, self.triangles)

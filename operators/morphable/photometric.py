@@ -22,10 +22,13 @@ from operators.morphable.appearance import (
     believable,
     fit_appearance,
     geman_mcclure,
+    known_unknowns,
     light_cost,
     light_slope,
     robust_cost,
     robust_scale,
+    volume,
+    volume_slope,
 )
 from operators.morphable.landmark_term import Geometry, LandmarkTerm
 from operators.morphable.light import light_precision
@@ -132,11 +135,12 @@ class PhotometricFitter:
             base = base * (base.sum(1, keepdim=True) >= joint.min_samples)
             scale = robust_scale(state.error, base > 0, joint.robust)
             inliers = geman_mcclure(state.error, scale) * (base > 0)
-            H, g = self._system(state, term, base * inliers / joint.noise**2)
+            share = base / base.sum(1, keepdim=True).clamp_min(1e-12)
+            H, g, known = self._system(state, term, base * inliers / joint.noise**2, share)
             H.diagonal(dim1=1, dim2=2).mul_(1 + damping[:, None])
             step, solved = solve_spd(H, g)
             new = self._moved(maps, state, term, step)
-            before, after = (self._cost(s, term, base, scale) for s in (state, new))
+            before, after = (self._cost(s, term, base, scale, share, known) for s in (state, new))
             better = (after < before) & solved & torch.isfinite(after)
             damping = torch.where(better, damping * 0.1, damping * 30)
             taken = taken + better
@@ -151,14 +155,19 @@ class PhotometricFitter:
         light = state.light + step[:, shape : shape + LIGHT].unflatten(1, (3, 9)).mT
         return Sampled.of(self.samples, maps, geometry, term, state.albedo + step[:, shape + LIGHT :], light)
 
-    def _cost(self, state: Sampled, term: LandmarkTerm, base: Tensor, scale: Tensor) -> Float[Tensor, " faces"]:
+    def _cost(
+        self, state: Sampled, term: LandmarkTerm, base: Tensor, scale: Tensor, share: Tensor, known: tuple[Tensor, Tensor]
+    ) -> Float[Tensor, " faces"]:
         shape, behind = term.cost(state.geometry)
         cost = shape + robust_cost(state.error, base, scale, self.settings.joint.noise) + state.albedo.square().sum(1)
         cost = cost + light_cost(state.light, self.light_mean, self.precision)
+        cost = cost + 2 * volume(state.tint, state.shading, share, known)
         return torch.where(behind, torch.full_like(cost, torch.inf), cost)
 
-    def _system(self, state: Sampled, term: LandmarkTerm, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Normal equations H step = g for (pose and shape, light, albedo)."""
+    def _system(
+        self, state: Sampled, term: LandmarkTerm, w: Tensor, share: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Normal equations H step = g for (pose and shape, light, albedo), and the `known_unknowns`."""
         shape_H, shape_g = term.system(state.geometry)
         residual = state.colour - state.tint * state.shading
         look_H, look_g = appearance_system(self.samples, state.harmonics, state.tint, state.shading, residual, w)
@@ -166,6 +175,8 @@ class PhotometricFitter:
         look_g[:, :LIGHT] -= light_slope(state.light, self.light_mean, self.precision)
         look_H.diagonal(dim1=1, dim2=2)[:, LIGHT:] += 1
         look_g[:, LIGHT:] -= state.albedo
+        known = known_unknowns(look_H, self.precision)
+        look_g -= volume_slope(self.samples, state.harmonics, state.tint, state.shading, share, known)
         root = w.sqrt()
         J = geometry_jacobian(self.samples, state, term) * root[..., None, None]
         J = J.flatten(1, 2)
@@ -177,7 +188,7 @@ class PhotometricFitter:
         cross = self._cross(J, state, root)
         H[:, :shape, shape:] = cross
         H[:, shape:, :shape] = cross.mT
-        return H, torch.cat((moment - shape_g, look_g), 1)
+        return H, torch.cat((moment - shape_g, look_g), 1), known
 
     def _cross(self, J: Tensor, state: Sampled, root: Tensor) -> Tensor:
         """J' times the derivative by light and albedo."""

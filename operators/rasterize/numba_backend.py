@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from operators.rasterize import numba_kernels
 from operators.rasterize.base import Fragments, check_input
+from operators.rasterize.threads import share
 
 
 class NumbaRasterizer:
@@ -35,14 +35,11 @@ class NumbaRasterizer:
         index = np.empty((n, height, width), np.int32)
         weights = np.empty((n, height, 3 * width), np.float32)
         depth = np.empty((n, height, width), np.float32)
-        before = numba.get_num_threads()
-        threads = min(before, torch.get_num_threads())
-        numba.set_num_threads(threads)
         near, cull, perspective = np.float32(self.near), bool(self.cull_backfaces), bool(self.perspective)
-        workers = max(1, min(threads, n))
-        try:
-            numba_kernels.rasterize(vertices, a, b, c, near, cull, perspective, index, weights, depth, workers)
-        finally:
-            numba.set_num_threads(before)
+
+        def work(first: int, step: int) -> None:
+            numba_kernels.rasterize(vertices, a, b, c, near, cull, perspective, index, weights, depth, first, step)
+
+        share(work, n)
         shaped = index, weights.reshape(n, height, width, 3), depth
         return Fragments(*(torch.from_numpy(array).to(vertices_px.device) for array in shaped))

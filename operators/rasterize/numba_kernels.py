@@ -4,9 +4,9 @@ A frame buffer of 64-bit keys holds, per pixel, how near the front fragment is (
 which triangle it is (lower half, smaller index = larger key). Every fragment is a maximum with its key, so the order in
 which triangles come does not matter. Barycentrics and depth are worked out once per pixel at the end (`resolve`).
 
-Small triangles are sorted by the side of the square of pixel centres that they can touch (2, 3 or 4) and done side by
-side in int32; the others run row by row in int64. Numbers are bounded so that no edge function overflows:
-twice the area of a triangle, or of one with a pixel in its neighbourhood, stays below 2^31 at extents under 8 px.
+Small triangles are sorted by the columns and rows of pixel centres that their box holds (1 to SIDE each) and done side by
+side in int32, which is exact: with an extent below 8 px both products of an edge function stay below 2^30. The others run
+row by row in int64.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ LIMIT_PX = 65536.0
 """Triangles with a coordinate beyond +-LIMIT_PX are dropped."""
 FAR = 1e18
 """Triangles with a vertex farther than this are dropped: their nearness would run out of float32."""
+SIDE = 4
+LARGE = SIDE * SIDE + 1
 CHUNK = 256
-PAD = 16
-"""Columns and rows beyond the picture that vector code may write to."""
+PAD = 8
+"""Columns beyond the picture that vector code may write to."""
 EMPTY = np.int64(-(2**63) + 2**32 - 1)
 """Key of a pixel without a fragment: above every key made with OUTSIDE, below every other."""
 OUTSIDE = np.int32(-(2**31))
 
 _SHIFT, _HALF = 12, SUBPIXEL // 2
 _LAST = 2**31 - 1
-_SIDES = (2, 3, 4)
-_LARGE = len(_SIDES) + 1
 _i4, _u8, _f4, _f8 = np.int32, np.uint64, np.float32, np.float64
 
 
@@ -85,32 +85,35 @@ def _last(high, size):
 @_kernel
 @no_type_check
 def classify(a, b, c, xs, ys, height, width, kind):
-    """Per triangle: 0 = touches no pixel centre, 1.. = position in _SIDES plus one, _LARGE = larger."""
+    """Kind of each triangle: 0 = touches no pixel centre, _LARGE, or from the columns and rows of centres it can touch."""
     for t in range(a.shape[0]):
         ax, bx, cx = xs[_u8(a[t])], xs[_u8(b[t])], xs[_u8(c[t])]
         ay, by, cy = ys[_u8(a[t])], ys[_u8(b[t])], ys[_u8(c[t])]
         left, right, top, bottom = min(ax, bx, cx), max(ax, bx, cx), min(ay, by, cy), max(ay, by, cy)
         across = _i4(_last(right, width) - _first(left))
         down = _i4(_last(bottom, height) - _first(top))
-        extent = max(_i4(right - left), _i4(bottom - top))
-        most = max(across, down)
-        fits = (extent < _i4(4 * SUBPIXEL)) & (most < _i4(4))
-        found = max(most, _i4(1)) if fits else _i4(_LARGE)
+        small = (max(_i4(right - left), _i4(bottom - top)) < _i4(8 * SUBPIXEL)) & (max(across, down) < _i4(SIDE))
+        found = _i4(_i4(_i4(down * _i4(SIDE)) + across) + _i4(1)) if small else _i4(LARGE)
         kind[t] = np.uint8(found if min(across, down) >= _i4(0) else _i4(0))
 
 
 @_kernel
 @no_type_check
-def sort(kind, a, b, c, nearness, whole, lists, counts):
-    """Indices of each kind into its list, in order, without branches; triangles with an unusable vertex into none."""
-    n1, n2, n3, n4 = _u8(0), _u8(0), _u8(0), _u8(0)
+def sort(kind, a, b, c, nearness, whole, order, starts):
+    """Triangles ordered by kind: kind k in order[starts[k] : starts[k + 1]]. One with an unusable vertex becomes kind 0."""
+    if not whole:
+        for t in range(_u8(kind.shape[0])):
+            if np.isnan(nearness[_u8(a[t])] + nearness[_u8(b[t])] + nearness[_u8(c[t])]):
+                kind[t] = np.uint8(0)
+    starts[:] = 0
     for t in range(_u8(kind.shape[0])):
-        k = kind[t]
-        if not whole and np.isnan(nearness[_u8(a[t])] + nearness[_u8(b[t])] + nearness[_u8(c[t])]):
-            k = np.uint8(0)
-        lists[_u8(0), n1] = lists[_u8(1), n2] = lists[_u8(2), n3] = lists[_u8(3), n4] = t
-        n1, n2, n3, n4 = n1 + _u8(k == 1), n2 + _u8(k == 2), n3 + _u8(k == 3), n4 + _u8(k == 4)
-    counts[0], counts[1], counts[2], counts[3] = n1, n2, n3, n4
+        starts[_u8(kind[t]) + _u8(2)] += 1
+    for k in range(_u8(2), _u8(LARGE + 3)):
+        starts[k] += starts[k - _u8(1)]
+    for t in range(_u8(kind.shape[0])):
+        k = _u8(kind[t]) + _u8(1)
+        order[_u8(starts[k])] = t
+        starts[k] += 1
 
 
 @_part
@@ -159,64 +162,69 @@ def _edges(i: Any) -> Callable[..., Any]:
 _edges32, _edges64 = _edges(np.int32), _edges(np.int64)
 
 
-def _blocks(side: int) -> Callable[..., Any]:
-    """Kernel for triangles whose pixels lie in a square of `side` x `side`."""
-
-    @_kernel
-    @no_type_check
-    def evaluate(a, b, c, xs, ys, nearness, triangles, start, count, cull, right, down, stride, place, bits):
-        """One lane per triangle: place of the block in the buffer, and per pixel the upper half of its key."""
-        for k in range(count):
-            t = _u8(triangles[_u8(start + k)])
-            va, vb, vc = _u8(a[t]), _u8(b[t]), _u8(c[t])
-            ax, ay, bx, by, cx, cy = xs[va], ys[va], xs[vb], ys[vb], xs[vc], ys[vc]
-            x, y = _i4(_first(min(ax, bx, cx)) + _i4(right)), _i4(_first(min(ay, by, cy)) + _i4(down))
-            area, sign, wa, wb, wc, steps, ba, bb, bc = _edges32(ax, ay, bx, by, cx, cy, x, y)
-            seen = (area < 0) | ((area > 0) & (not cull))
-            scale = _f4(1) / _f4(_i4(area * sign))
-            na, nb, nc = nearness[va] * scale, nearness[vb] * scale, nearness[vc] * scale
-            place[k] = _i4(_i4(y * _i4(stride)) + x)
-            for row in range(side):
-                ea, eb, ec = wa, wb, wc
-                for column in range(side):
-                    inside = seen & (_i4(_i4(_i4(ea + ba) | _i4(eb + bb)) | _i4(ec + bc)) >= 0)
-                    value = _ordered(_nearness(ea, eb, ec, na, nb, nc))
-                    bits[_u8(k) + _u8((row * side + column) * CHUNK)] = value if inside else OUTSIDE
-                    ea, eb, ec = _i4(ea + steps[0]), _i4(eb + steps[1]), _i4(ec + steps[2])
-                wa, wb, wc = _i4(wa + steps[3]), _i4(wb + steps[4]), _i4(wc + steps[5])
-
-    @_kernel
-    @no_type_check
-    def merge(triangles, start, count, stride, place, bits, keys):
-        for k in range(_u8(count)):
-            low = np.int64(_LAST) - np.int64(triangles[_u8(start) + k])
-            p = _u8(place[k])
-            for row in range(side):
-                for column in range(side):
-                    key = (np.int64(bits[k + _u8((row * side + column) * CHUNK)]) << np.int64(32)) | low
-                    keys[p + _u8(column)] = max(keys[p + _u8(column)], key)
-                p += _u8(stride)
-
-    @numba.njit(cache=True, error_model="numpy", nogil=True)
-    @no_type_check
-    def blocks(a, b, c, xs, ys, nearness, triangles, number, cull, right, down, stride, place, bits, keys):
-        for start in range(0, number, CHUNK):
-            count = min(CHUNK, number - start)
-            evaluate(a, b, c, xs, ys, nearness, triangles, start, count, cull, right, down, stride, place, bits)
-            merge(triangles, start, count, stride, place, bits, keys)
-
-    return blocks
-
-
-blocks2, blocks3 = _blocks(2), _blocks(3)
+@_kernel
+@no_type_check
+def prepare(a, b, c, xs, ys, nearness, triangles, start, count, cull, stride, edges, scales, place):
+    """One lane per small triangle: edge functions at its first pixel, their steps and biases, scaled nearness, and the place
+    of that pixel in the frame buffer. Values lie CHUNK apart."""
+    for k in range(count):
+        t = _u8(triangles[_u8(start + k)])
+        va, vb, vc = _u8(a[t]), _u8(b[t]), _u8(c[t])
+        ax, ay, bx, by, cx, cy = xs[va], ys[va], xs[vb], ys[vb], xs[vc], ys[vc]
+        x, y = _first(min(ax, bx, cx)), _first(min(ay, by, cy))
+        area, sign, wa, wb, wc, steps, ba, bb, bc = _edges32(ax, ay, bx, by, cx, cy, x, y)
+        hidden = (area == 0) | ((area > 0) & cull)
+        scale = _f4(1) / _f4(_i4(area * sign))
+        i = _u8(k)
+        edges[i] = _i4(-1) if hidden else wa
+        edges[i + _u8(1 * CHUNK)] = wb
+        edges[i + _u8(2 * CHUNK)] = wc
+        edges[i + _u8(3 * CHUNK)] = _i4(0) if hidden else steps[0]
+        edges[i + _u8(4 * CHUNK)] = steps[1]
+        edges[i + _u8(5 * CHUNK)] = steps[2]
+        edges[i + _u8(6 * CHUNK)] = _i4(0) if hidden else steps[3]
+        edges[i + _u8(7 * CHUNK)] = steps[4]
+        edges[i + _u8(8 * CHUNK)] = steps[5]
+        edges[i + _u8(9 * CHUNK)] = _i4(0) if hidden else ba
+        edges[i + _u8(10 * CHUNK)] = bb
+        edges[i + _u8(11 * CHUNK)] = bc
+        scales[i] = nearness[va] * scale
+        scales[i + _u8(1 * CHUNK)] = nearness[vb] * scale
+        scales[i + _u8(2 * CHUNK)] = nearness[vc] * scale
+        place[k] = _i4(_i4(y * _i4(stride)) + x)
 
 
 @_kernel
 @no_type_check
-def rows(a, b, c, xs, ys, nearness, triangles, number, cull, height, width, keys):
+def evaluate(edges, scales, count, right, down, bits):
+    """The upper half of the key of each small triangle at the pixel `right`, `down` from its first one, or OUTSIDE."""
+    r, d = _i4(right), _i4(down)
+    for k in range(count):
+        i = _u8(k)
+        ea = _i4(edges[i] + _i4(_i4(r * edges[i + _u8(3 * CHUNK)]) + _i4(d * edges[i + _u8(6 * CHUNK)])))
+        eb = _i4(edges[i + _u8(CHUNK)] + _i4(_i4(r * edges[i + _u8(4 * CHUNK)]) + _i4(d * edges[i + _u8(7 * CHUNK)])))
+        ec = _i4(edges[i + _u8(2 * CHUNK)] + _i4(_i4(r * edges[i + _u8(5 * CHUNK)]) + _i4(d * edges[i + _u8(8 * CHUNK)])))
+        value = _ordered(_nearness(ea, eb, ec, scales[i], scales[i + _u8(CHUNK)], scales[i + _u8(2 * CHUNK)]))
+        signs = _i4(_i4(ea + edges[i + _u8(9 * CHUNK)]) | _i4(eb + edges[i + _u8(10 * CHUNK)]))
+        bits[k] = value if _i4(signs | _i4(ec + edges[i + _u8(11 * CHUNK)])) >= 0 else OUTSIDE
+
+
+@_kernel
+@no_type_check
+def merge(triangles, start, count, place, offset, bits, keys):
+    """Keys of one pixel per triangle into the frame buffer."""
+    for k in range(_u8(count)):
+        key = (np.int64(bits[k]) << np.int64(32)) | (np.int64(_LAST) - np.int64(triangles[_u8(start) + k]))
+        p = _u8(place[k]) + _u8(offset)
+        keys[p] = max(keys[p], key)
+
+
+@_kernel
+@no_type_check
+def rows(a, b, c, xs, ys, nearness, triangles, start, stop, cull, height, width, keys):
     """Triangles of any size: one after the other, one lane per pixel of a row."""
-    for k in range(number):
-        t = _u8(triangles[_u8(k)])
+    for k in range(_u8(start), _u8(stop)):
+        t = _u8(triangles[k])
         va, vb, vc = _u8(a[t]), _u8(b[t]), _u8(c[t])
         ax, ay, bx, by, cx, cy = xs[va], ys[va], xs[vb], ys[vb], xs[vc], ys[vc]
         x0, x1 = _first(min(ax, bx, cx)), _last(max(ax, bx, cx), width)
@@ -297,7 +305,7 @@ def _interleave(wa, wb, wc, start, count, weights):
         weights[p + _u8(3) * k + _u8(2)] = wc[k]
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@_part
 @no_type_check
 def resolve(a, b, c, xs, ys, nearness, perspective, keys, planes, index, weights, depth):
     """Keys of a picture to fragments; only the span of a row that has hits is worked out."""
@@ -309,35 +317,40 @@ def resolve(a, b, c, xs, ys, nearness, perspective, keys, planes, index, weights
             if _count(row, x, min(x + 32, width)):
                 start, stop = min(start, x), min(x + 32, width)
         start = min(start, stop)
-        _clear(index[y], weights[y], depth[y], 0, start)
+        _clear(index[y], weights[y], depth[y], np.int64(0), start)
         _clear(index[y], weights[y], depth[y], stop, width)
         pa, pb, pc = planes[0], planes[1], planes[2]
         _resolve(a, b, c, xs, ys, nearness, perspective, y, start, stop - start, row, index[y], depth[y], pa, pb, pc)
         _interleave(pa, pb, pc, start, stop - start, weights[y])
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 @no_type_check
-def rasterize(vertices, a, b, c, near, cull, perspective, index, weights, depth, workers):
-    """A batch: `vertices` (n, v, 3), corners `a`, `b`, `c` int32, results (n, h, w), (n, h, 3 w) and (n, h, w)."""
+def rasterize(vertices, a, b, c, near, cull, perspective, index, weights, depth, first, step):
+    """Faces first, first + step, ... of a batch.
+
+    `vertices` (n, v, 3); corners `a`, `b`, `c` int32; results (n, h, w), (n, h, 3 w) and (n, h, w).
+    """
     height, width = index.shape[1], index.shape[2]
-    for worker in numba.prange(workers):
-        count = vertices.shape[1]
-        xs, ys, nearness = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32)
-        kind = np.empty(a.shape[0], np.uint8)
-        lists, counts = np.empty((4, a.shape[0] + 1), np.int32), np.empty(4, np.int64)
-        place, bits = np.empty(CHUNK, np.int32), np.empty(9 * CHUNK, np.int32)
-        planes = np.empty((3, width), np.float32)
-        stride = width + PAD
-        keys = np.full((height + PAD) * stride, EMPTY, np.int64)
-        for f in range(worker, vertices.shape[0], workers):
-            whole = snap(vertices[f], near, perspective, xs, ys, nearness)
-            classify(a, b, c, xs, ys, height, width, kind)
-            sort(kind, a, b, c, nearness, whole, lists, counts)
-            blocks2(a, b, c, xs, ys, nearness, lists[0], counts[0], cull, 0, 0, stride, place, bits, keys)
-            blocks3(a, b, c, xs, ys, nearness, lists[1], counts[1], cull, 0, 0, stride, place, bits, keys)
-            for down in (0, 2):
-                for right in (0, 2):
-                    blocks2(a, b, c, xs, ys, nearness, lists[2], counts[2], cull, right, down, stride, place, bits, keys)
-            rows(a, b, c, xs, ys, nearness, lists[3], counts[3], cull, height, width, keys)
-            resolve(a, b, c, xs, ys, nearness, perspective, keys, planes, index[f], weights[f], depth[f])
+    count, stride = vertices.shape[1], width + PAD
+    xs, ys, nearness = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32)
+    kind, order, starts = np.empty(a.shape[0], np.uint8), np.empty(a.shape[0], np.int32), np.empty(LARGE + 3, np.int64)
+    edges, scales = np.empty(12 * CHUNK, np.int32), np.empty(3 * CHUNK, np.float32)
+    place, bits, planes = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32), np.empty((3, width), np.float32)
+    keys = np.empty(height * stride + PAD, np.int64)
+    keys[:] = EMPTY
+    for f in range(first, vertices.shape[0], step):
+        whole = snap(vertices[f], near, perspective, xs, ys, nearness)
+        classify(a, b, c, xs, ys, height, width, kind)
+        sort(kind, a, b, c, nearness, whole, order, starts)
+        for k in range(LARGE - 1):
+            stop = starts[k + 2]
+            for start in range(starts[k + 1], stop, CHUNK):
+                number = min(CHUNK, stop - start)
+                prepare(a, b, c, xs, ys, nearness, order, start, number, cull, stride, edges, scales, place)
+                for down in range(k // SIDE + 1):
+                    for right in range(k % SIDE + 1):
+                        evaluate(edges, scales, number, right, down, bits)
+                        merge(order, start, number, place, down * stride + right, bits, keys)
+        rows(a, b, c, xs, ys, nearness, order, starts[LARGE], starts[LARGE + 1], cull, height, width, keys)
+        resolve(a, b, c, xs, ys, nearness, perspective, keys, planes, index[f], weights[f], depth[f])

@@ -168,3 +168,17 @@ def test_focal_length_can_be_estimated(scene):
     wrong = [np.abs(np.log(out["focal_px"] / (4.0 * size))).mean() for out in (fixed, free)]
     assert wrong[1] < 0.5 * wrong[0]
     assert (free["fit_rmse_px"] < fixed["fit_rmse_px"]).all()
+
+
+def test_focal_length_from_exif_where_the_camera_wrote_it(scene):
+    batch = scene[0].copy()
+    batch.rows.update(
+        focal_35mm=np.array([50, 0, 28, 1], np.int32), width_px=np.full(4, 3000, np.int32), height_px=np.full(4, 4000, np.int32)
+    )
+    config = replace(CONFIG, appearance=False, focal_from="exif")
+    focal = MorphableFitter(config)(batch.copy()).faces["focal_px"]
+    size = batch.faces["crop"].shape[1]
+    by_mm = 5000 / 43.2666 * 0.5  # the crop shows half the photo's resolution
+    assert focal == pytest.approx([50 * by_mm, 4 * size, 28 * by_mm, 4 * size], rel=1e-4)
+    guessed = MorphableFitter(replace(config, focal_from="guess"))(batch.copy()).faces["focal_px"]
+    assert (guessed == 4 * size).all()
