@@ -22,7 +22,7 @@ _EXAMPLES = """examples:
   unmask reconstruct --input photos/ --output restored/
   unmask reconstruct --input 's3://bucket/shards/*.tar' --output s3://bucket/restored --config my.yaml
   unmask reconstruct --input photos/ --output restored/ --inpaint.kind telea --detect.max_faces 4 --dry-run
-  unmask reconstruct --input photos/ --output restored/ --render.views_deg=-45,0,45 --artifacts.views_deg=-45,0,45
+  unmask reconstruct --input photos/ --output restored/ --render.views_deg=-45,0,45 --render.mesh_formats obj,glb
   ray job submit --working-dir . -- python -m jobs.reconstruct --input s3://… --output s3://…
 
 Run the same command again after an interruption: what is committed is skipped.

@@ -144,10 +144,16 @@ def _card(files: _Files, row: dict[str, Any], face: dict[str, Any] | None) -> st
     before = files.picture("thumb_before.jpg", "the whole photo before", _EMBEDDED_PX)
     after = files.picture("thumb_after.jpg", "the whole photo after, full size", _EMBEDDED_PX, leads_to=restored)
     views = "".join(
-        files.picture(view, f"seen from {view.removeprefix(f'{prefix}view_').removesuffix('.jpg')}°", _EMBEDDED_PX, "view")
+        files.picture(
+            view,
+            f"seen from {view.removeprefix(f'{prefix}view_').removesuffix('.jpg').replace('_', '°, ')}°",
+            _EMBEDDED_PX,
+            "view",
+        )
         for view in sorted((n for n in files.paths if n.startswith(f"{prefix}view_")), key=_angle)
     )
-    links = [files.link(restored, "restored image"), files.link(f"{prefix}mesh.obj", "mesh .obj")]
+    links = [files.link(restored, "restored image")]
+    links += [files.link(f"{prefix}mesh.{kind}", f"mesh .{kind}") for kind in ("obj", "ply", "glb")]
     facts = [f"<span>{label} <b>{_number(values[key])}</b></span>" for key, label in _SCORES.items()] if face else []
     messages = [(face or {}).get("face_message") or "", _reason(row, restored)]
     notes = "".join(f'<p class="message">{html.escape(text)}</p>' for text in dict.fromkeys(messages) if text)
@@ -164,11 +170,13 @@ def _card(files: _Files, row: dict[str, Any], face: dict[str, Any] | None) -> st
     )
 
 
-def _angle(name: str) -> float:
+def _angle(name: str) -> tuple[float, float]:
+    """Yaw and pitch in a view's name."""
+    yaw, _, pitch = name.rpartition("view_")[2].removesuffix(".jpg").partition("_")
     try:
-        return float(name.rpartition("view_")[2].removesuffix(".jpg"))
+        return float(yaw), float(pitch or 0)
     except ValueError:
-        return math.inf
+        return math.inf, 0.0
 
 
 def _reason(row: dict[str, Any], restored: str | None) -> str:

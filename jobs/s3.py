@@ -38,6 +38,7 @@ _TYPES = {  # so that a browser shows what a link leads to; not from the system'
     "webp": "image/webp",
     "obj": "model/obj",
     "mtl": "model/mtl",
+    "glb": "model/gltf-binary",
     "parquet": "application/vnd.apache.parquet",
 }
 _ADVICE = {

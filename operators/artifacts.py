@@ -13,6 +13,7 @@ from jaxtyping import Bool, UInt8
 from operators.batch import Batch
 from operators.images import ImageError, decode_rgb, encode
 from operators.morphable.export import mtl, rename_material
+from operators.morphable.ply import rename_texture
 from operators.provenance import xmp_packet
 from operators.types import FAILED, OperatorConfig, OperatorInfo, option
 
@@ -31,9 +32,11 @@ class ArtifactEncoderConfig(OperatorConfig):
     inpainted: bool = option(False, "face0_inpainted.png: the crop with its hole filled")
     overlay: bool = option(True, "face0_overlay.jpg: the rendered face over the crop")
     render: bool = option(False, "face0_render.png: the rendered face alone")
-    views: bool = option(True, "face0_view_-60.jpg …: turned views, one per angle of views_deg")
-    views_deg: tuple[float, ...] = option((-60.0, -30.0, 0.0, 30.0, 60.0), "yaw angles of the views, as the renderer made them")
-    mesh: bool = option(True, "face0_mesh.obj, .mtl and .png: the fitted mesh with its texture")
+    views: bool = option(True, "face0_view_-60.jpg …: turned views, named by yaw, and by pitch where it is not 0 (…_-60_15.jpg)")
+    mesh: bool = option(
+        True,
+        "face0_mesh.obj, .ply, .glb: the mesh in the renderer's mesh_formats; face0_mesh.png is the texture of .obj and .ply",
+    )
     sheet: bool = option(True, "face0_sheet.jpg: before, occluder, render, hole and after, side by side")
     thumbnails: bool = option(True, "thumb_before.jpg and thumb_after.jpg: the whole photo, for the report")
     thumbnail_px: int = option(256, "longest side of the thumbnails")
@@ -48,10 +51,11 @@ class ArtifactEncoder:
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
         "ArtifactEncoder",
-        "1",
+        "2",
         (
             *("image_bytes", "restored_bytes", "crop", "occluder", "visible_face", "hole", "edge_map", "inpainted", "overlay"),
-            *("render", "render_mask", "views", "mesh_obj", "mesh_texture"),
+            *("render", "render_mask", "views", "view_angles_deg", "mesh_texture", "mesh_obj", "mesh_ply"),
+            "mesh_glb",
         ),
         ("artifact_bytes",),
     )
@@ -105,16 +109,24 @@ class ArtifactEncoder:
         add(config.render, "render", "render.png", self._png)
         views = face.get("views")
         if config.views and views is not None and np.any(views):
-            if len(views) != len(config.views_deg):
-                raise ValueError(f"expected {len(config.views_deg)} views for views_deg, got {len(views)}: set both alike")
-            for yaw, view in zip(config.views_deg, views, strict=True):
-                files[f"view_{yaw:g}.jpg"] = self._jpeg(view)
-        if config.mesh and face.get("mesh_obj"):
-            files["mesh.obj"] = rename_material(bytes(face["mesh_obj"]), f"{prefix}_mesh.mtl")
-            files["mesh.mtl"] = mtl(f"{prefix}_mesh.png")
-            add(True, "mesh_texture", "mesh.png", self._png)
+            for (yaw, pitch), view in zip(face["view_angles_deg"].tolist(), views, strict=True):
+                files[f"view_{yaw:g}_{pitch:g}.jpg" if pitch else f"view_{yaw:g}.jpg"] = self._jpeg(view)
+        if config.mesh:
+            files |= self._mesh(face, f"{prefix}_mesh")
         if config.sheet and np.any(face.get("crop", False)):
             files["sheet.jpg"] = self._jpeg(sheet(face))
+        return files
+
+    def _mesh(self, face: dict[str, Any], name: str) -> dict[str, bytes]:
+        files: dict[str, bytes] = {}
+        if face.get("mesh_obj"):
+            files |= {"mesh.obj": rename_material(face["mesh_obj"], f"{name}.mtl"), "mesh.mtl": mtl(f"{name}.png")}
+        if face.get("mesh_ply"):
+            files["mesh.ply"] = rename_texture(face["mesh_ply"], f"{name}.png")
+        if files:
+            files["mesh.png"] = self._png(face["mesh_texture"])
+        if face.get("mesh_glb"):
+            files["mesh.glb"] = face["mesh_glb"]
         return files
 
     def _jpeg(self, image: np.ndarray, generated: bool = True) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int, Shaped
 from scipy import ndimage
 from scipy.spatial import KDTree
 from torch import Tensor
@@ -58,17 +58,20 @@ class AlbedoModel:
 
 
 class TextureAtlas:
-    """A square texture of `px` pixels over the UV layout of a basis.
+    """A square texture of `px` pixels over the UV layout of a basis, worked on at the texels that a triangle covers.
 
-    `triangle`, `barycentric`: surface point of every texel in row order; texels that no triangle covers repeat the nearest
-    covered one, so that filtering never bleeds. `mirror`: the texel of the reflected point.
+    `texels` are the covered ones in row order of the texture; `corners`, `barycentric` name the surface point of each, and
+    `mirror` the position, among them, of the reflected point. `source` is the covered texel nearest to every texel of the
+    square, so that filtering never bleeds.
     """
 
-    triangle: Int[Tensor, " texels"]
-    barycentric: Float[Tensor, "texels 3"]
-    corners: Int[Tensor, "texels 3"]
-    covered: Bool[Tensor, " texels"]
-    mirror: Int[Tensor, " texels"]
+    texels: Int[Tensor, " covered"]
+    triangle: Int[Tensor, " covered"]
+    corners: Int[Tensor, "covered 3"]
+    barycentric: Float[Tensor, "covered 3"]
+    mirror: Int[Tensor, " covered"]
+    source: Int[Tensor, " texels"]
+    albedo: Float[Tensor, "covered_rgb modes_and_mean"]
 
     def __init__(self, basis: FaceBasis, albedo: AlbedoModel, px: int, device: str = "cpu"):
         self.px = px
@@ -76,29 +79,35 @@ class TextureAtlas:
         fragments = NumbaRasterizer(perspective=False)(
             torch.as_tensor(flat[None], dtype=torch.float32), torch.as_tensor(basis.uv_triangles), px, px
         )
-        triangle = fragments.pix_to_face[0].numpy()
-        covered = triangle >= 0
-        nearest_covered = ndimage.distance_transform_edt(~covered, return_distances=False, return_indices=True)
-        rows, columns = np.asarray(nearest_covered)
-        source = (rows * px + columns).ravel()
-        triangle = triangle.ravel()[source].astype(np.int64)
-        weights = fragments.barycentric[0].reshape(-1, 3).numpy()[source]
+        covered = fragments.pix_to_face[0].numpy().ravel() >= 0
+        texels = np.flatnonzero(covered)
+        triangle = fragments.pix_to_face[0].numpy().ravel()[texels].astype(np.int64)
+        weights = fragments.barycentric[0].reshape(-1, 3).numpy()[texels]
         corners = basis.triangles[triangle].astype(np.int64)
         place = (basis.mean[corners] * weights[..., None]).sum(1)
-        inside = np.flatnonzero(covered.ravel())
-        nearest = KDTree(place[inside]).query(place[inside] * [-1, 1, 1])[1]
-        mirror = np.arange(px * px)
-        mirror[inside] = inside[nearest]
+        slot = np.cumsum(covered) - 1
+        rows, columns = np.asarray(
+            ndimage.distance_transform_edt(~covered.reshape(px, px), return_distances=False, return_indices=True)
+        )
 
         def put(array: np.ndarray) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(array), device=device)
 
-        self.triangle, self.barycentric, self.corners = put(triangle), put(weights), put(corners)
-        self.covered, self.mirror, self.source = put(covered.ravel()), put(mirror), put(source)
-        index, tap_weights = albedo.taps(self.triangle, self.barycentric)
-        values = sum(albedo.values[index[:, k]] * tap_weights[:, k, None, None] for k in range(index.shape[1]))
-        self.albedo = values.flatten(0, 1).contiguous()  # type: ignore[union-attr]
+        self.texels, self.triangle, self.corners, self.barycentric = put(texels), put(triangle), put(corners), put(weights)
+        self.mirror = put(KDTree(place).query(place * [-1, 1, 1])[1].astype(np.int64))
+        self.source = put(slot[(rows * px + columns).ravel()])
+        self.albedo = albedo.at(self.triangle, self.barycentric).flatten(0, 1).contiguous()
 
-    def interpolate(self, values: Float[Tensor, "faces vertices channels"]) -> Float[Tensor, "faces texels channels"]:
-        """Vertex values at the texels."""
+    def interpolate(self, values: Float[Tensor, "faces vertices channels"]) -> Float[Tensor, "faces covered channels"]:
+        """Vertex values at the covered texels."""
         return sum(values[:, self.corners[:, k]] * self.barycentric[:, k, None] for k in range(3))  # type: ignore[return-value]
+
+    def spread(self, values: Shaped[Tensor, "faces covered channels"]) -> Shaped[Tensor, "faces px px channels"]:
+        """The whole texture; texels that no triangle covers repeat the nearest covered one."""
+        return values[:, self.source].unflatten(1, (self.px, self.px))
+
+    def on_grid(self, values: Float[Tensor, "faces covered channels"]) -> Float[Tensor, "faces channels px px"]:
+        """The whole texture with 0 where no triangle is."""
+        grid = values.new_zeros(len(values), self.px * self.px, values.shape[-1])
+        grid[:, self.texels] = values
+        return grid.unflatten(1, (self.px, self.px)).movedim(-1, 1)

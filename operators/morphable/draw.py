@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num, UInt8
 from torch import Tensor
 
-from operators.rasterize.base import Fragments, Rasterizer
-from operators.rasterize.textured import average_texture
+from operators.rasterize.base import Fragments
+from operators.rasterize.textured import average_texture, blend
 
 
 @dataclass(frozen=True)
@@ -25,27 +25,30 @@ class Drawing:
         """The drawing laid over a background."""
         return background + (opacity * self.coverage)[..., None] * (self.colour - background)
 
-
-def supersampled(
-    rasterizer: Rasterizer,
-    vertices_px: Float[Tensor, "faces vertices 3"],
-    triangles: Int[Tensor, "triangles 3"],
-    size: int,
-    by: int = 2,
-) -> Fragments:
-    """Fragments of a `size` x `size` picture at `by` times its resolution."""
-    return rasterizer(vertices_px * vertices_px.new_tensor([by, by, 1.0]), triangles, size * by, size * by)
+    def picture(
+        self, background: UInt8[Tensor, "faces height width 3"] | int, opacity: float = 1.0
+    ) -> UInt8[Tensor, "faces height width 3"]:
+        """`over` as bytes, on photos or on one grey level."""
+        if isinstance(background, int):
+            shape = (1, *self.colour.shape[1:])
+            background = torch.full(shape, background, dtype=torch.uint8, device=self.colour.device)
+        if self.colour.is_cuda or self.colour.requires_grad:
+            return to_uint8(self.over(background / 255, opacity))
+        out = torch.empty(self.colour.shape, dtype=torch.uint8)
+        blend(*(a.contiguous().numpy() for a in (self.colour, self.coverage, background)), opacity, out.numpy())
+        return out
 
 
 def draw_textured(
     fragments: Fragments,
     corner_uv: Float[Tensor, "triangles 3 2"],
-    textures: Float[Tensor, "faces px px 3"],
+    textures: Num[Tensor, "faces_or_one px px 3"],
     supersample: int = 2,
 ) -> Drawing:
-    """Meshes with their textures (bilinear), fragments averaged in blocks of `supersample` pixels."""
+    """Meshes with their textures (bilinear; floats in [0, 1] or bytes), fragments averaged in blocks of `supersample` pixels."""
     if not textures.is_cuda and not textures.requires_grad:
         return Drawing(*average_texture(fragments, corner_uv, textures, supersample))
+    textures = textures / 255 if textures.dtype == torch.uint8 else textures
     hit = fragments.pix_to_face >= 0
     face = torch.nonzero(hit)[:, 0]
     uv = (corner_uv[fragments.pix_to_face[hit].long()] * fragments.barycentric[hit][..., None]).sum(1)

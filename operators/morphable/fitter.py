@@ -22,11 +22,15 @@ from operators.morphable.model import MorphableModel
 from operators.morphable.photometric import PhotometricFit, PhotometricFitter, PhotometricSettings
 from operators.morphable.surface import SurfaceSamples
 from operators.morphable.texture import usable_pixels
+from operators.morphable.uncertainty import uncertainty
 from operators.rasterize import select
 from operators.segment.prompts import landmarks_in_crop
 from operators.segment.regions import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 from operators.segment.skin import eyes_and_brows
 from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
+
+FILM_DIAGONAL_MM = 43.2666
+"""Of a 36 x 24 mm frame."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,14 @@ class MorphableFitterConfig(OperatorConfig):
 
     basis: str = option("open_face", "face basis: a name (open_face, ict_facekit) or the path of an .npz file")
     points: Literal["auto", "468", "68"] = option("auto", "landmarks to fit; auto takes 468 where the basis knows them")
-    focal: float = option(4.0, "focal length in crop sizes, the same for all faces")
+    focal: float = option(4.0, "focal length in crop sizes, where nothing better is known")
+    focal_from: Literal["guess", "exif"] = option(
+        "guess", "exif = what the camera wrote, where it did; only for photos that were not cropped since"
+    )
+    focal_log_std: float = option(
+        0.0, "how far the focal length may be from that, as the standard deviation of its logarithm; 0 takes it as known"
+    )
+    shared_identity: bool = option(True, "one identity for the photos of a `subject` that go through the pipeline together")
     noise: float = option(0.012, "standard deviation of a landmark, as a share of the crop size")
     hidden_weight: float = option(0.002, "weight of a landmark under the occluder or outside the photo; visible ones have 1")
     covered_weight: float = option(
@@ -68,6 +79,21 @@ def on_eyes_and_brows(kind: str) -> np.ndarray:
     return np.isin(np.arange(468), (*LEFT_EYE, *RIGHT_EYE, *LEFT_BROW, *RIGHT_BROW))
 
 
+def together(person: np.ndarray, most: int) -> list[np.ndarray]:
+    """Indices in parts of up to `most`, in order, each person's photos in one part."""
+    _, first, number = np.unique(person, return_index=True, return_inverse=True)
+    order = np.argsort(first[number], kind="stable")
+    parts: list[np.ndarray] = []
+    start = 0
+    for end in [*(np.flatnonzero(np.diff(number[order])) + 1), len(order)]:
+        if parts and len(parts[-1]) + end - start <= most:
+            parts[-1] = np.concatenate((parts[-1], order[start:end]))
+        elif end > start:
+            parts.append(order[start:end])
+        start = end
+    return parts
+
+
 class MorphableFitter:
     """Pose, identity and expression by Levenberg-Marquardt on landmarks; albedo and light by linear least squares.
 
@@ -76,11 +102,14 @@ class MorphableFitter:
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
         name="MorphableFitter",
-        version="2",
-        reads=("crop", "crop_from_image", "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid"),
+        version="3",
+        reads=(
+            "subject", "focal_35mm", "width_px", "height_px", "face_index", "crop", "crop_from_image", "landmarks468_px",
+            "landmarks68_px", "occluder", "visible_face", "crop_valid",
+        ),
         writes=(
             "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px",
-            "hidden_fraction",
+            "hidden_fraction", "lower_face_std", "lower_face_guess",
         ),
         wants_gpu=True,
     )  # fmt: skip
@@ -95,6 +124,9 @@ class MorphableFitter:
         self.steady = torch.as_tensor(on_eyes_and_brows(kind), device=self.device)
         nose_tip = float(basis.mean[basis.landmarks68[30], 1].mean())
         self.lower = self.points.mean[:, 1] < nose_tip
+        ibug = self.model.points("68")
+        self.lower_face = ibug.only(ibug.mean[:, 1] < nose_tip)
+        self.outer_eyes = ibug.only([36, 45])
         self.photometric = self._photometric(device) if config.appearance else None
 
     def _photometric(self, device: str) -> PhotometricFitter:
@@ -111,15 +143,25 @@ class MorphableFitter:
 
     def __call__(self, batch: Batch) -> Batch:
         live = batch.live_faces()
-        for start in range(0, len(live), self.config.batch_size):
-            self._fit(batch, live[start : start + self.config.batch_size])
+        person = self._people(batch, live)
+        for part in together(person, self.config.batch_size):
+            self._fit(batch, live[part], torch.as_tensor(person[part], device=self.device))
         return batch
 
-    def _fit(self, batch: Batch, index: np.ndarray) -> None:
+    def _people(self, batch: Batch, live: np.ndarray) -> np.ndarray:
+        """A number for the person that each face shows: the first face of a photo with a subject is that subject."""
+        own = -1 - np.arange(len(live))
+        if not self.config.shared_identity:
+            return own
+        subject = np.array([batch.rows["subject"][row] for row in batch.face_row[live]], dtype=object)
+        named = (subject != "") & (batch.faces["face_index"][live] == 0)
+        return np.where(named, np.unique(subject.astype(str), return_inverse=True)[1], own)
+
+    def _fit(self, batch: Batch, index: np.ndarray, person: Tensor) -> None:
         size = batch.faces["crop"].shape[1]
         target, hidden = self._landmarks(batch, index)
         weights = self._weights(hidden)
-        focal = torch.full((len(index),), self.config.focal * size, device=self.device)
+        focal = self._focal(batch, index, size)
         config = self.config
         settings = FitSettings(
             noise_px=config.noise * size,
@@ -127,10 +169,11 @@ class MorphableFitter:
             identity_prior=config.identity_prior,
             max_steps=config.max_steps,
             pitch_prior_deg=config.pitch_prior_deg,
+            focal_log_std=config.focal_log_std,
         )
         unseen = hidden[:, self.mouth].float().mean(1)
         prior = config.expression_prior + unseen * (config.hidden_expression_prior - config.expression_prior)
-        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior)
+        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior, person)
         for j, reason in zip(index, fit.reason, strict=True):
             if reason:
                 batch.mark_face(int(j), LOW_CONFIDENCE, f"{self.info.name}: {reason}")
@@ -140,11 +183,12 @@ class MorphableFitter:
             "expression": fit.coefficients[:, self.model.identity_count :],
             "rotation_deg": camera.deg_from_rotation(fit.rotation),
             "translation": fit.translation,
-            "focal_px": focal,
+            "focal_px": fit.focal_px,
             "fit_rmse_px": fit.rmse_px,
+            **self._unknown(fit, size, prior),
         }
         if self.photometric is not None:
-            term = LandmarkTerm(self.points, target, weights, focal, float(size), settings, prior)
+            term = LandmarkTerm(self.points, target, weights, fit.focal_px, float(size), settings, prior)
             found = self._appearance(batch, index, fit, term)
             columns |= {"albedo": found.albedo, "light": found.light, "translation": found.translation}
             columns["identity"] = found.coefficients[:, : self.model.identity_count]
@@ -153,6 +197,28 @@ class MorphableFitter:
         for name, values in columns.items():
             batch.put(name, values.cpu().numpy()[kept], index[kept])
         batch.put("hidden_fraction", hidden.float().mean(1).cpu().numpy(), index)
+
+    def _focal(self, batch: Batch, index: np.ndarray, size: int) -> Float[Tensor, " faces"]:
+        """Focal length in crop pixels: from its 35 mm equivalent by the photo's diagonal (CIPA DCG-001), or the guess."""
+        focal = np.full(len(index), self.config.focal * size, np.float32)
+        if self.config.focal_from == "exif":
+            row = batch.face_row[index]
+            film, width, height = (batch.rows[name][row].astype(np.float64) for name in ("focal_35mm", "width_px", "height_px"))
+            scale = np.linalg.norm(batch.faces["crop_from_image"][index, 0, :2], axis=1)
+            told = film / FILM_DIAGONAL_MM * np.hypot(width, height) * scale
+            focal = np.where(told > size, told, focal).astype(np.float32)
+        return torch.as_tensor(focal, device=self.device)
+
+    def _unknown(self, fit: LandmarkFit, size: int, expression_prior: Float[Tensor, " faces"]) -> dict[str, Tensor]:
+        """How far the lower face may be from where it was put."""
+        precision = torch.ones_like(fit.coefficients)
+        precision[:, : self.model.identity_count] = self.config.identity_prior**2
+        precision[:, self.model.identity_count :] = expression_prior[:, None].square()
+        unsure = uncertainty(self.lower_face, fit, float(size), precision)
+        face = camera.to_camera(self.outer_eyes.at(fit.coefficients), fit.rotation, fit.translation)
+        # The distance as a frontal face would show it.
+        eyes = (face[:, 0] - face[:, 1]).norm(dim=-1) * fit.focal_px / face[..., 2].mean(1)
+        return {"lower_face_std": unsure.std_px.square().mean(1).sqrt() / eyes, "lower_face_guess": unsure.guess}
 
     def _tensor(self, batch: Batch, name: str, index: np.ndarray) -> Tensor:
         return torch.as_tensor(batch.faces[name][index], device=self.device)

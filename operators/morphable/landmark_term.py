@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from operators.morphable.fit import FitSettings, _cost, _pitch, _residual, jacobian
-from operators.morphable.linear import normal_equations
+from operators.morphable.landmark_cost import FaceState, FitSettings, LandmarkCost
 from operators.morphable.model import LinearPoints
 
 Geometry = tuple[Float[Tensor, "faces modes"], Float[Tensor, "faces 3 3"], Float[Tensor, "faces 3"]]
@@ -49,24 +48,20 @@ class LandmarkTerm:
         out[:, identity:] = self.expression_prior[:, None].square()
         return out
 
+    def _cost(self) -> LandmarkCost:
+        settings = replace(self.settings, focal_log_std=0.0)
+        return LandmarkCost(
+            self.points, self.target, self.weights, self.precision(), self.focal_px, float(self.size), settings
+        )  # fmt: skip
+
     def cost(self, geometry: Geometry) -> tuple[Float[Tensor, " faces"], Bool[Tensor, " faces"]]:
         """Twice the negative log posterior, and where a landmark fell behind the camera."""
-        residual, behind = _residual(self.points, geometry, self.target, self.focal_px, self.size)
-        return _cost(residual, self.weights, geometry[0], geometry[1], self.precision(), self.settings), behind
+        value = self._cost().value(FaceState(*geometry, self.focal_px))
+        return value, torch.isinf(value)
 
     def system(self, geometry: Geometry) -> tuple[Float[Tensor, "faces unknowns unknowns"], Float[Tensor, "faces unknowns"]]:
         """Normal equations  H step = -g  for (axis-angle update, translation, coefficients)."""
-        coefficients, rotation, translation = geometry
-        settings = self.settings
-        predicted, J = jacobian(self.points, coefficients, rotation, translation, self.focal_px, self.size)
-        r = predicted - self.target
-        length = r.square().sum(-1).sqrt() / settings.noise_px
-        scale = (self.weights * (settings.huber / length.clamp_min(1e-12)).clamp_max(1)).sqrt() / settings.noise_px
-        H, g = normal_equations((J * scale[..., None, None]).flatten(1, 2), (r * scale[..., None]).flatten(1))
-        precision = self.precision()
-        H.diagonal(dim1=1, dim2=2)[:, 6:] += precision
-        g[:, 6:] += precision * coefficients
-        gap, slope = _pitch(rotation, settings)
-        H[:, :3, :3] += slope[:, :, None] * slope[:, None, :]
-        g[:, :3] += slope * gap[:, None]
-        return H, g
+        H, g = self._cost().system(FaceState(*geometry, self.focal_px))
+        modes = self.points.modes.shape[-1]
+        order = torch.cat((torch.arange(modes, modes + 6), torch.arange(modes))).to(H.device)
+        return H[:, order[:, None], order], g[:, order]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,11 +14,14 @@ from operators.batch import Batch
 from operators.morphable import camera
 from operators.morphable.atlas import AlbedoModel, TextureAtlas
 from operators.morphable.bases import load_basis
-from operators.morphable.draw import draw_textured, supersampled, to_uint8
-from operators.morphable.export import ObjWriter
-from operators.morphable.light import to_viewer
+from operators.morphable.draw import Drawing, draw_textured, to_uint8
+from operators.morphable.export import ExportedFace, MeshWriter, ObjWriter
+from operators.morphable.glb import GlbWriter
+from operators.morphable.light import frontal_light, shade, to_viewer
 from operators.morphable.model import MorphableModel
-from operators.morphable.texture import complete, model_texture, soft_edge, unwrap, usable_pixels
+from operators.morphable.ply import PlyWriter
+from operators.morphable.texture import complete, model_texture, soft_edge, unwrap, usable_pixels, without_light
+from operators.morphable.views import placed, turned
 from operators.rasterize import select
 from operators.segment.prompts import landmarks_in_crop
 from operators.segment.skin import eyes_and_brows
@@ -34,33 +37,49 @@ class FaceRendererConfig(OperatorConfig):
     views_deg: tuple[float, ...] = option(
         (-60.0, -30.0, 0.0, 30.0, 60.0), "yaw of each view; positive: nose to the viewer's right"
     )
-    views_pitch_deg: float = option(0.0, "pitch of all views")
+    views_pitch_deg: tuple[float, ...] = option((0.0,), "pitch of each view, or one for all; positive: nose down")
     background: int = option(236, "grey level behind the views, 0..255")
     overlay: bool = option(True, "draw the render over the crop")
     overlay_opacity: float = option(0.9, "opacity of the render in the overlay")
-    mesh: bool = option(True, "write the mesh as .obj and its texture")
+    mesh: bool = option(True, "write the mesh and its texture")
+    mesh_formats: tuple[Literal["obj", "ply", "glb"], ...] = option(
+        ("obj",), "files of the mesh: obj (with .mtl), ply (binary, coloured vertices), glb (glTF 2.0, texture inside, metres)"
+    )
+    light: Literal["photo", "frontal", "none"] = option(
+        "photo", "light on views and mesh: as in the photo, soft from the front, or none (the albedo alone)"
+    )
     texture_px: int = option(256, "side of the texture")
     occluder_margin: float = option(0.02, "band around the occluder where the photo is not used, as a share of the crop size")
     skin_edge: float = option(0.015, "width over which visible skin fades into the model's, as a share of the crop size")
     supersample: int = option(2, "samples per pixel along each axis")
     rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
-    batch_size: int = option(8, "faces drawn together")
+    batch_size: int = option(16, "faces drawn together")
+
+    def __post_init__(self) -> None:
+        if len(self.views_pitch_deg) not in (1, len(self.views_deg)):
+            got = f"{len(self.views_pitch_deg)} for {len(self.views_deg)} views"
+            raise ValueError(f"views_pitch_deg: expected one pitch, or one for each of views_deg, got {got}")
+
+
+_WRITERS = {"obj": ObjWriter, "ply": PlyWriter, "glb": GlbWriter}
 
 
 class FaceRenderer:
     """The photo's own texture where the face is visible, the model's where it is hidden, drawn on the fitted mesh.
 
-    The light stays as it falls in the photo: views turn the camera around the face.
+    By default the light stays as it falls in the photo: views turn the camera around the face.
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
         name="FaceRenderer",
-        version="1",
+        version="2",
         reads=(
             "crop", "crop_valid", "crop_from_image", "landmarks468_px", "occluder", "visible_face", "identity", "expression",
             "albedo", "light", "rotation_deg", "translation", "focal_px",
         ),
-        writes=("render", "render_mask", "overlay", "views", "mesh_obj", "mesh_texture"),
+        writes=(
+            "render", "render_mask", "overlay", "views", "view_angles_deg", "mesh_texture", "mesh_obj", "mesh_ply", "mesh_glb",
+        ),
         wants_gpu=True,
     )  # fmt: skip
 
@@ -70,9 +89,14 @@ class FaceRenderer:
         self.model = MorphableModel(basis, device)
         self.atlas = TextureAtlas(basis, AlbedoModel(basis, device), config.texture_px, device)
         self.corner_uv = torch.as_tensor(basis.uv[basis.uv_triangles], dtype=torch.float32, device=self.device)
+        pitch = config.views_pitch_deg * (len(config.views_deg) if len(config.views_pitch_deg) == 1 else 1)
+        angles = list(zip(config.views_deg, pitch, strict=True)) if config.views_deg else []
+        self.angles = torch.tensor(angles, dtype=torch.float32, device=self.device).reshape(-1, 2)
         self.rasterizer = select(config.rasterizer, device)
         self.culling = select(config.rasterizer, device, cull_backfaces=True)
-        self.writer = ObjWriter(basis) if config.mesh else None
+        self.writers: dict[str, MeshWriter] = {
+            f"mesh_{kind}": _WRITERS[kind](basis) for kind in config.mesh_formats if config.mesh
+        }
 
     def __call__(self, batch: Batch) -> Batch:
         live = batch.live_faces()
@@ -87,37 +111,49 @@ class FaceRenderer:
 
     def _draw(self, batch: Batch, index: np.ndarray) -> dict[str, Any]:
         config = self.config
-        crop = self._tensor(batch, "crop", index).float() / 255
-        size = crop.shape[1]
+        crop = self._tensor(batch, "crop", index)
+        size, samples = crop.shape[1], config.supersample
         rotation = camera.rotation_from_deg(self._tensor(batch, "rotation_deg", index))
         coefficients = torch.cat([self._tensor(batch, name, index) for name in ("identity", "expression")], 1)
         vertices = self.model.vertices(coefficients)
-        inside = camera.to_camera(vertices, rotation, self._tensor(batch, "translation", index))
-        placed = camera.project_with_depth(inside, self._tensor(batch, "focal_px", index), size)
-        fragments = supersampled(self.rasterizer, placed, self.model.triangles, size, config.supersample)
+        place = (rotation, self._tensor(batch, "translation", index), self._tensor(batch, "focal_px", index), size)
+        fragments = self.rasterizer(placed(vertices, *place, samples), self.model.triangles, size * samples, size * samples)
 
         normals = to_viewer(self.model.normals(vertices), rotation)
         modelled = model_texture(self.atlas, self._tensor(batch, "albedo", index), normals, self._tensor(batch, "light", index))
-        photo, trust = unwrap(self.atlas, crop, self._usable(batch, index), placed, normals, fragments)
+        usable = self._usable(batch, index)
+        photo, trust = unwrap(self.atlas, crop, usable, placed(vertices, *place), normals, fragments)
         textures = complete(self.atlas, modelled, photo, trust)
 
-        drawing = draw_textured(fragments, self.corner_uv, textures, config.supersample)
+        drawing = draw_textured(fragments, self.corner_uv, textures, samples)
         out: dict[str, Any] = {
-            "render": to_uint8(drawing.colour).cpu().numpy(),
+            "render": Drawing(drawing.colour, torch.ones_like(drawing.coverage)).picture(0).cpu().numpy(),
             "render_mask": (drawing.coverage >= 0.5).cpu().numpy(),
         }
         if config.overlay:
             inside = soft_edge(drawing.coverage > 0.5, round(config.skin_edge * size))
-            faded = replace(drawing, coverage=drawing.coverage * inside)
-            out["overlay"] = to_uint8(faded.over(crop, config.overlay_opacity)).cpu().numpy()
-        if config.views and config.views_deg:
+            out["overlay"] = (
+                Drawing(drawing.colour, drawing.coverage * inside).picture(crop, config.overlay_opacity).cpu().numpy()
+            )
+        if config.light != "photo":
+            textures = self._relit(textures, modelled, self._tensor(batch, "albedo", index), vertices)
+        if config.views and len(self.angles):
             out["views"] = self._views(vertices, textures, size).cpu().numpy()
-        if self.writer is not None:
-            array = np.empty(len(index), object)
-            array[:] = [self.writer.obj(v) for v in vertices.cpu().numpy()]
-            out["mesh_obj"] = array
-            out["mesh_texture"] = to_uint8(textures).cpu().numpy()
+            out["view_angles_deg"] = self.angles.cpu().numpy()[None].repeat(len(index), 0)
+        if self.writers:
+            out["mesh_texture"] = textures.cpu().numpy()
+            parts = (vertices, self.model.normals(vertices), textures)
+            faces = [ExportedFace(*face) for face in zip(*(part.cpu().numpy() for part in parts), strict=True)]
+            out |= {column: [writer(face) for face in faces] for column, writer in self.writers.items()}
         return out
+
+    def _relit(self, textures: Tensor, modelled: Tensor, albedo: Tensor, vertices: Tensor) -> Tensor:
+        """The textures without the photo's light, or under a soft one from the face's front."""
+        bare = without_light(self.atlas, textures, modelled, albedo)
+        if self.config.light == "none":
+            return self.atlas.spread(to_uint8(bare))
+        light = frontal_light().to(bare).expand(len(bare), -1, -1)
+        return self.atlas.spread(to_uint8(bare * self.atlas.interpolate(shade(self.model.normals(vertices), light))))
 
     def _usable(self, batch: Batch, index: np.ndarray) -> Float[Tensor, "faces height width"]:
         """How far the photo shows the face's own skin, eyes and brows; all that is not hidden where hardly any skin is."""
@@ -135,18 +171,10 @@ class FaceRenderer:
 
     def _views(self, vertices: Float[Tensor, "faces vertices 3"], textures: Tensor, size: int) -> Tensor:
         """(faces, views, size, size, 3): every face from every angle, framed by the mean face."""
-        mean = self.model.shape.mean
-        low, high = mean.amin(0), mean.amax(0)
-        centre, height = (low + high) / 2, float((high - low)[1])
-        focal = vertices.new_full((len(vertices),), 4.0 * size)
-        distance = 4.0 * height / 0.78
-        background = textures.new_full((size, size, 3), self.config.background / 255)
+        samples = self.config.supersample
+        points = turned(vertices, self.model.shape.mean, self.angles, size, samples)
         views = []
-        for yaw in self.config.views_deg:
-            angles = vertices.new_tensor([self.config.views_pitch_deg, yaw, 0.0]).expand(len(vertices), 3)
-            shift = vertices.new_tensor([0.0, 0.0, distance]).expand(len(vertices), 3)
-            inside = camera.to_camera(vertices - centre, camera.rotation_from_deg(angles), shift)
-            placed = camera.project_with_depth(inside, focal, size)
-            fragments = supersampled(self.culling, placed, self.model.triangles, size, self.config.supersample)
-            views.append(to_uint8(draw_textured(fragments, self.corner_uv, textures, self.config.supersample).over(background)))
-        return torch.stack(views, 1)
+        for placed_face, texture in zip(points, textures, strict=True):
+            fragments = self.culling(placed_face, self.model.triangles, size * samples, size * samples)
+            views.append(draw_textured(fragments, self.corner_uv, texture[None], samples).picture(self.config.background))
+        return torch.stack(views)

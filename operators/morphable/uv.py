@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy import ndimage
 
+from operators.morphable.normals import mesh_normals
+
 
 @dataclass(frozen=True)
 class UvAtlas:
@@ -110,13 +112,8 @@ def build_atlas(
 def vertex_normals(
     points: Float[np.ndarray, "vertices 3"], triangles: Int[np.ndarray, "triangles 3"]
 ) -> Float[np.ndarray, "vertices 3"]:
-    """Unit normals, area-weighted, outward for counter-clockwise triangles."""
-    a, b, c = (points[triangles[:, i]] for i in range(3))
-    face = np.cross(b - a, c - a)
-    normal = np.zeros_like(points)
-    for i in range(3):
-        np.add.at(normal, triangles[:, i], face)
-    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    """Unit normals of one mesh, as `operators.morphable.normals` has them."""
+    return mesh_normals(points[None], triangles)[0]
 
 
 @dataclass(frozen=True)

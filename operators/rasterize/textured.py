@@ -2,83 +2,132 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import no_type_check
 
 import numba
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
 from operators.rasterize.base import Fragments
+from operators.threads import as_torch
+
+_F = np.float32
+_CLOSE = _F(1.0)
+"""Samples of a pixel that lie within so many texels of each other are looked up once, at their mean."""
 
 
 def average_texture(
     fragments: Fragments,
     corner_uv: Float[Tensor, "triangles 3 2"],
-    textures: Float[Tensor, "faces px px 3"],
+    textures: Num[Tensor, "faces_or_one px px 3"],
     block: int,
 ) -> tuple[Float[Tensor, "faces height width 3"], Float[Tensor, "faces height width"]]:
-    """Mean colour of the covered samples of each `block` x `block` square (0 where none), and the share that is covered."""
+    """Mean colour of the covered samples of each `block` x `block` square (0 where none), and the share that is covered.
+
+    Textures are floats in [0, 1] or bytes, one for each face or one for all; colours are in [0, 1]. Samples whose texels touch
+    are averaged before the texture is looked up, which for a bilinear texture is the same to within a texel's own curvature.
+    """
     n, height, width = fragments.pix_to_face.shape
-    colour = np.empty((n, height // block, width // block, 3), np.float32)
-    coverage = np.empty(colour.shape[:3], np.float32)
-    index, weights, uv, texture = (
-        np.ascontiguousarray(a.detach().numpy()) for a in (fragments.pix_to_face, fragments.barycentric, corner_uv, textures)
-    )
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(before, torch.get_num_threads()))
-    try:
-        _average(index, weights, uv, texture, block, colour, coverage)
-    finally:
-        numba.set_num_threads(before)
-    return torch.from_numpy(colour), torch.from_numpy(coverage)
-
-
-@numba.njit(cache=True, parallel=True)
-@no_type_check
-def _average(index, weights, corner_uv, textures, block, colour, coverage):
     px = textures.shape[1]
-    last = px - 1
-    for f in numba.prange(index.shape[0]):
-        texture = textures[f]
-        for y in range(colour.shape[1]):
-            for x in range(colour.shape[2]):
-                red, green, blue, count = np.float32(0), np.float32(0), np.float32(0), 0
-                for sy in range(y * block, (y + 1) * block):
-                    for sx in range(x * block, (x + 1) * block):
-                        t = index[f, sy, sx]
-                        if t < 0:
-                            continue
-                        a, b, c = weights[f, sy, sx, 0], weights[f, sy, sx, 1], weights[f, sy, sx, 2]
-                        u = a * corner_uv[t, 0, 0] + b * corner_uv[t, 1, 0] + c * corner_uv[t, 2, 0]
-                        v = a * corner_uv[t, 0, 1] + b * corner_uv[t, 1, 1] + c * corner_uv[t, 2, 1]
-                        u = min(max(u * px - np.float32(0.5), np.float32(0)), np.float32(last))
-                        v = min(max(v * px - np.float32(0.5), np.float32(0)), np.float32(last))
-                        x0, y0 = int(u), int(v)
-                        x1, y1 = min(x0 + 1, last), min(y0 + 1, last)
-                        fx, fy = u - np.float32(x0), v - np.float32(y0)
-                        w00, w01 = (1 - fx) * (1 - fy), fx * (1 - fy)
-                        w10, w11 = (1 - fx) * fy, fx * fy
-                        red += (
-                            w00 * texture[y0, x0, 0]
-                            + w01 * texture[y0, x1, 0]
-                            + w10 * texture[y1, x0, 0]
-                            + w11 * texture[y1, x1, 0]
-                        )
-                        green += (
-                            w00 * texture[y0, x0, 1]
-                            + w01 * texture[y0, x1, 1]
-                            + w10 * texture[y1, x0, 1]
-                            + w11 * texture[y1, x1, 1]
-                        )
-                        blue += (
-                            w00 * texture[y0, x0, 2]
-                            + w01 * texture[y0, x1, 2]
-                            + w10 * texture[y1, x0, 2]
-                            + w11 * texture[y1, x1, 2]
-                        )
-                        count += 1
-                scale = np.float32(1.0 / max(count, 1))
-                colour[f, y, x, 0], colour[f, y, x, 1], colour[f, y, x, 2] = red * scale, green * scale, blue * scale
-                coverage[f, y, x] = count / (block * block)
+    colour = torch.empty(n, height // block, width // block, 3)
+    coverage = torch.empty(colour.shape[:3])
+    given = (fragments.pix_to_face, fragments.barycentric, (corner_uv * px - 0.5).flatten(1), textures.flatten(1))
+    index, weights, place, texture = (a.detach().contiguous().numpy() for a in given)
+    scale = _F(1 / 255 if texture.dtype == np.uint8 else 1)
+    with as_torch():
+        _averaging(block)(index, weights, place, texture, px, scale, colour.numpy(), coverage.numpy())
+    return colour, coverage
+
+
+@lru_cache(maxsize=8)
+@no_type_check
+def _averaging(block: int):
+    """The loop for one size of block, which is known to the compiler so that it can unroll: half the time."""
+
+    @numba.njit(cache=True, error_model="numpy")
+    def one(index, weights, place, texture, px, scale, colour, coverage):
+        last, share = _F(px - 1), _F(1 / (block * block))
+        us, vs = np.empty(block * block, _F), np.empty(block * block, _F)
+        for y in range(coverage.shape[0]):
+            for x in range(coverage.shape[1]):
+                count = 0
+                low_u, low_v, high_u, high_v = _F(np.inf), _F(np.inf), _F(-np.inf), _F(-np.inf)
+                total_u, total_v = _F(0), _F(0)
+                for j in range(block):
+                    for i in range(block):
+                        t = index[y * block + j, x * block + i]
+                        if t >= 0:
+                            at, w = place[t], weights[y * block + j, x * block + i]
+                            u = w[0] * at[0] + w[1] * at[2] + w[2] * at[4]
+                            v = w[0] * at[1] + w[1] * at[3] + w[2] * at[5]
+                            low_u, high_u, low_v, high_v = min(low_u, u), max(high_u, u), min(low_v, v), max(high_v, v)
+                            us[count], vs[count] = u, v
+                            total_u += u
+                            total_v += v
+                            count += 1
+                coverage[y, x] = _F(count) * share
+                red, green, blue, looks = _F(0), _F(0), _F(0), count
+                if count > 1 and high_u - low_u <= _CLOSE and high_v - low_v <= _CLOSE:
+                    us[0], vs[0], looks = total_u / _F(count), total_v / _F(count), 1
+                for k in range(looks):
+                    u, v = min(max(us[k], _F(0)), last), min(max(vs[k], _F(0)), last)
+                    x0, y0 = np.int32(u), np.int32(v)
+                    fx, fy = u - _F(x0), v - _F(y0)
+                    nw = (y0 * px + x0) * 3
+                    ne = nw + (3 if x0 + 1 < px else 0)
+                    down = 3 * px if y0 + 1 < px else 0
+                    sw, se = nw + down, ne + down
+                    w00, w01, w10, w11 = (_F(1) - fx) * (_F(1) - fy), fx * (_F(1) - fy), (_F(1) - fx) * fy, fx * fy
+                    red += w00 * _F(texture[nw]) + w01 * _F(texture[ne]) + w10 * _F(texture[sw]) + w11 * _F(texture[se])
+                    green += (
+                        w00 * _F(texture[nw + 1]) + w01 * _F(texture[ne + 1])
+                        + w10 * _F(texture[sw + 1]) + w11 * _F(texture[se + 1])
+                    )  # fmt: skip
+                    blue += (
+                        w00 * _F(texture[nw + 2]) + w01 * _F(texture[ne + 2])
+                        + w10 * _F(texture[sw + 2]) + w11 * _F(texture[se + 2])
+                    )  # fmt: skip
+                by = scale / _F(max(looks, 1))
+                colour[y, x, 0], colour[y, x, 1], colour[y, x, 2] = red * by, green * by, blue * by
+
+    @numba.njit(cache=True, parallel=True, error_model="numpy")
+    def every(index, weights, place, textures, px, scale, colour, coverage):
+        for f in numba.prange(index.shape[0]):
+            one(index[f], weights[f], place, textures[f % len(textures)], px, scale, colour[f], coverage[f])
+
+    return every
+
+
+def blend(
+    colour: Float[np.ndarray, "faces height width 3"],
+    coverage: Float[np.ndarray, "faces height width"],
+    background: UInt8[np.ndarray, "faces_or_one height width 3"],
+    opacity: float,
+    out: UInt8[np.ndarray, "faces height width 3"],
+) -> None:
+    """Writes colour over background (one for each face or one for all) into `out`, rounded."""
+    pixels = (len(out), -1, 3)
+    with as_torch():
+        _blend(
+            colour.reshape(pixels), coverage.reshape(len(out), -1), background.reshape(len(background), -1, 3), _F(opacity),
+            out.reshape(pixels),
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, parallel=True, error_model="numpy")
+@no_type_check
+def _blend(colour, coverage, background, opacity, out):
+    for f in numba.prange(len(out)):
+        above, below, to = colour[f], background[f % len(background)], out[f]
+        for p in range(len(to)):
+            share = opacity * coverage[f, p]
+            if share == 0:
+                to[p, 0], to[p, 1], to[p, 2] = below[p, 0], below[p, 1], below[p, 2]
+                continue
+            for k in range(3):
+                under = _F(below[p, k])
+                value = under + share * (above[p, k] * _F(255) - under) + _F(0.5)
+                to[p, k] = np.uint8(np.int32(min(max(value, _F(0)), _F(255))))

@@ -10,14 +10,14 @@ from operators.artifacts import ArtifactEncoder, ArtifactEncoderConfig, sheet, s
 from operators.batch import Batch
 from operators.images import decode_rgb, encode
 from operators.morphable.export import rename_material
-from operators.pipeline import apply
 from operators.provenance import read_provenance
 from operators.types import FAILED
 from tests.operators.inpaint.faces import batch_of, drawn
 
 OBJ = b"mtllib mesh.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nusemtl face\nf 1/1 2/1 3/1\n"
+PLY = b"ply\nformat binary_little_endian 1.0\ncomment TextureFile mesh.png\nend_header\n"
 EVERYTHING = ArtifactEncoderConfig(
-    crop=True, occluder=True, visible_face=True, hole=True, edges=True, inpainted=True, render=True, views_deg=(-60.0, 0.0, 22.5)
+    crop=True, occluder=True, visible_face=True, hole=True, edges=True, inpainted=True, render=True
 )
 
 
@@ -29,7 +29,10 @@ def full_batch() -> Batch:
     batch.put("inpainted", face["truth"][None])
     batch.put("overlay", face["render"][None])
     batch.put("views", np.stack([face["render"]] * 3)[None])
+    batch.put("view_angles_deg", np.array([[[-60, 0], [0, 0], [22.5, -10]]]))
     batch.put("mesh_obj", [OBJ])
+    batch.put("mesh_ply", [PLY])
+    batch.put("mesh_glb", [b"glTF"])
     batch.put("mesh_texture", face["render"][None])
     return batch
 
@@ -39,15 +42,15 @@ def test_every_file_is_there_and_opens():
     names = (
         "crop.png occluder.png visible_face.png hole.png edges.png inpainted.png overlay.jpg render.png view_-60.jpg view_0.jpg"
     )
-    names += " view_22.5.jpg mesh.obj mesh.mtl mesh.png sheet.jpg"
+    names += " view_22.5_-10.jpg mesh.obj mesh.mtl mesh.png mesh.ply mesh.glb sheet.jpg"
     assert set(files) == {f"face0_{name}" for name in names.split()} | {"thumb_before.jpg", "thumb_after.jpg"}
     for name, data in files.items():
-        if not name.endswith((".obj", ".mtl")):
+        if not name.endswith((".obj", ".mtl", ".ply", ".glb")):
             Image.open(io.BytesIO(data)).load()
     assert decode_rgb(files["thumb_after.jpg"]).shape == (128, 256, 3)
     assert np.array_equal(decode_rgb(files["face0_hole.png"])[..., 0] > 0, drawn(64)["hole"])
     assert files["face0_mesh.obj"] == rename_material(OBJ, "face0_mesh.mtl")
-    assert b"face0_mesh.png" in files["face0_mesh.mtl"]
+    assert b"face0_mesh.png" in files["face0_mesh.mtl"] and b" face0_mesh.png\n" in files["face0_mesh.ply"]
 
 
 def test_switched_off_files_are_not_there():
@@ -76,9 +79,12 @@ def test_face_that_stopped_early_gets_fewer_files_and_failed_row_none():
     assert ArtifactEncoder(EVERYTHING)(batch).rows["artifact_bytes"] == [None]
 
 
-def test_views_that_do_not_fit_the_angles_are_refused():
-    result = apply(ArtifactEncoder(ArtifactEncoderConfig(views_deg=(0.0,))), full_batch())
-    assert result.rows["status"] == [FAILED] and "views_deg" in result.rows["error_message"][0]
+def test_texture_file_only_where_a_mesh_names_it():
+    batch = full_batch()
+    for name in ("mesh_obj", "mesh_ply"):
+        del batch.faces[name]
+    files = ArtifactEncoder(EVERYTHING)(batch).rows["artifact_bytes"][0]
+    assert "face0_mesh.glb" in files and "face0_mesh.png" not in files
 
 
 def test_sheet_has_five_panels_in_order():
