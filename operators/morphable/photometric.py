@@ -34,12 +34,9 @@ from operators.morphable.landmark_term import Geometry, LandmarkTerm
 from operators.morphable.light import light_precision
 from operators.morphable.linear import normal_equations, pad_columns, solve_spd
 from operators.morphable.model import MorphableModel
-from operators.morphable.sampled import Maps, Sampled, geometry_jacobian
+from operators.morphable.sampled import CHUNK, Maps, Sampled, geometry_jacobian
 from operators.morphable.surface import SurfaceSamples
 from operators.rasterize.base import Rasterizer
-
-CHUNK = 16
-"""Faces worked on together."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class PhotometricFitter:
     ) -> PhotometricFit:  # fmt: skip
         """`photo` in [0, 1]; `skin` 1 where the face itself shows, 0 elsewhere; `start` from the landmarks."""
         parts = []
-        for i in range(0, len(photo), CHUNK):
+        for i in range(0, max(len(photo), 1), CHUNK):
             part = slice(i, i + CHUNK)
             maps = Maps.of(photo[part], skin[part], self.settings.px)
             geometry = (start[0][part], start[1][part], start[2][part])

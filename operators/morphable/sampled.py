@@ -14,6 +14,9 @@ from operators.morphable.landmark_term import Geometry, LandmarkTerm
 from operators.morphable.light import sh_basis, sh_slope, shading_at, to_viewer
 from operators.morphable.surface import SurfaceSamples
 
+CHUNK = 16
+"""Faces worked on together."""
+
 
 @dataclass(frozen=True)
 class Maps:
@@ -128,7 +131,9 @@ def geometry_jacobian(
     by_across = torch.linalg.cross(state.along, by_own)
     by_along = torch.linalg.cross(by_own, state.across)
 
-    nine = torch.cat((by_point, by_across, by_along), -1).transpose(0, 1)
-    J = torch.bmm(nine, samples.pose_and_modes).transpose(0, 1).contiguous()
+    # Always as many faces: the bits of one must not depend on how many share its batch.
+    nine = torch.cat((by_point, by_across, by_along), -1)
+    nine = nnf.pad(nine, (0, 0, 0, 0, 0, -len(nine) % CHUNK)).transpose(0, 1).contiguous()
+    J = torch.bmm(nine, samples.pose_and_modes)[:, : len(by_own)].transpose(0, 1).contiguous()
     J[..., :3], J[..., 3:6] = by_rotation, by_inside
     return J
