@@ -12,7 +12,7 @@ from operators.segment.regions import LEFT_BROW, LEFT_EYE, OVAL, RIGHT_BROW, RIG
 
 # Spreads of one face's skin under one light, in logarithms: brightness, red against green, both against blue.
 _SPREADS = np.array([0.35, 0.12, 0.16], np.float32)
-_UNLIKE = 1.4
+_UNLIKE, _ALIKE = 1.4, 1.5
 _WORKING = 128
 _ENOUGH = 40
 _GLASSES = 0.3
@@ -30,8 +30,8 @@ def rim_remnants(
 
     A pixel counts when it is far from the median of the nearest `skin` and nearer to the occluder's colour around there. It has
     to lie in the face's oval but not on an open eye or a brow, at most `reach` of the crop's side away from the occluder, and
-    to be joined to it by such pixels, in a patch that is not as thin as a mixed edge. Faces without an occluder or with hardly any
-    skin get none, nor do those whose eyelids look like the occluder: they wear sunglasses.
+    to be joined to it by such pixels, in a patch that is not as thin as a mixed edge. Faces without an occluder or with hardly
+    any skin get none, nor do those whose eyelids look like the occluder: they wear sunglasses.
     """
     size = crops.shape[1]
     out = np.zeros(occluder.shape, bool)
@@ -72,7 +72,7 @@ def _remnants(
     weight = inside.astype(np.float32)[..., None]
     around = cv2.blur(cv2.blur(np.concatenate((opponent * weight, weight), -1), (15, 15)), (15, 15))
     like = np.linalg.norm(opponent - around[..., :3] / np.maximum(around[..., 3:], 1e-4), axis=-1)
-    alike = (unlike > _UNLIKE) & (like < unlike) & (around[..., 3] > 1e-4)
+    alike = (unlike > _UNLIKE) & (like < np.minimum(unlike, _ALIKE)) & (around[..., 3] > 1e-4)
     if any((alike & lid).sum() > _GLASSES * max(lid.sum(), 1) for lid in eyelids):
         return None
     band = (away > 0) & (away <= reach) & face
@@ -80,5 +80,5 @@ def _remnants(
     _, labels = cv2.connectedComponents((found | occluder).astype(np.uint8), connectivity=8)
     joined = np.zeros(labels.max() + 1, bool)
     joined[labels[occluder]] = True
-    broad = cv2.morphologyEx((found & joined[labels]).astype(np.uint8), cv2.MORPH_OPEN, _THIN)
+    broad = cv2.morphologyEx((found & joined[labels]).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     return cv2.dilate(broad, _THIN).astype(bool) & band
