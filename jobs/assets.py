@@ -1,8 +1,10 @@
-"""Fetch what the lock file names, once; verify it; convert it. Everything after that works offline.
+"""Networks and face bases: what there is, under which licence, how to get it. Everything after that works offline.
 
-python -m jobs.assets list
-python -m jobs.assets fetch [NAME …]
-python -m jobs.assets verify
+python -m jobs.assets list                     networks and bases, and what is on this machine
+python -m jobs.assets fetch [NAME …]           networks: fetch, verify, convert
+python -m jobs.assets explain BASE             how to get a face base, step by step, and on which terms
+python -m jobs.assets convert BASE PATH…       a base from the files that you got: verify and convert, once
+python -m jobs.assets verify                   read everything that is here
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from operators.assets import AssetEntry, AssetError, AssetStore
+from operators.assets import AssetEntry, AssetError, AssetStore, BaseEntry, read_bases
+from operators.morphable.basis import BasisError
 
 
 def _download_wheel(package: str, folder: Path) -> Path:
@@ -66,30 +69,122 @@ def ensure(names: Iterable[str], store: AssetStore | None = None) -> AssetStore:
     return store
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; exit code 1 when an asset is missing or wrong."""
+def explain(base: BaseEntry, folder: Path) -> str:
+    """What a base is, its terms, and how to get it, in words for a terminal."""
+    lines = [f"{base.name}: {base.what}", "", f"licence  {base.licence}", f"terms    {base.terms}", f"page     {base.page}"]
+    if base.ships:
+        return "\n".join([*lines, "", f"It ships with this project: nothing to do. Use it with --fit.basis {base.name}."])
+    lines += ["", "How to get it (this project downloads nothing that asks for a registration):"]
+    lines += [f"  {k}. {step}" for k, step in enumerate(base.steps, 1)]
+    lines += ["", "Files:"]
+    for file in base.files:
+        lines.append(f"  {file.name:34} {'optional; ' if file.optional else ''}{file.source}")
+        lines.append(f"  {'':34} sha256 {file.sha256 or 'not publicly known: convert prints it, for your record'}")
+    here = "here" if (folder / f"{base.name}.npz").is_file() else "not here"
+    lines += ["", f"Converted file: {folder / base.name}.npz ({here}). Then: --fit.basis {base.name} --render.basis {base.name}"]
+    lines += [f"({base.name}_face: the same without ears, neck and scalp, for drawing over photos)"]
+    return "\n".join(lines)
+
+
+def convert(base: BaseEntry, paths: Sequence[str], folder: Path, modes: Sequence[int] | None, any_bytes: bool) -> str:
+    """Convert a base into the cache and say what it is. Errors: AssetError, BasisError."""
+    from operators.morphable.bases.convert import install
+    from operators.morphable.bases.stored import load_stored
+
+    if base.ships:
+        raise AssetError(f"{base.name} ships with this project: nothing to convert")
+    if not paths:
+        raise AssetError(f"convert {base.name}: name the files or the folder: `python -m jobs.assets explain {base.name}`")
+    count = (modes[0], modes[1], modes[2]) if modes else None
+    path, digests = install(base.name, paths, folder, count, None if any_bytes else base.known)
+    made = load_stored(path)
+    lines = [f"{name:34} sha256 {digest} ({_verdict(base.known, name, digest)})" for name, digest in sorted(digests.items())]
+    lines.append(
+        f"{base.name}: {len(made.mean)} vertices, {len(made.triangles)} triangles, {len(made.identity)} identity, "
+        f"{len(made.expression)} expression, {len(made.albedo)} albedo modes, {made.unit}; {made.licence}"
+    )
+    return "\n".join([*lines, f"written: {path}"])
+
+
+def _verdict(known: dict[str, str], name: str, digest: str) -> str:
+    if name not in known:
+        return "recorded"
+    return "verified" if known[name] == digest else "NOT the known file"
+
+
+def _verify(store: AssetStore, folder: Path) -> None:
+    """Read every converted network and base that is here. Errors: AssetError, BasisError."""
+    from operators.morphable.bases.stored import load_stored
+
+    for name in store.lock:
+        if store.has(name):
+            store.network(name)
+    for path in sorted(folder.glob("*.npz")):
+        load_stored(path)
+
+
+def _table(store: AssetStore, bases: dict[str, BaseEntry], folder: Path) -> str:
+    """Every network and base in one line."""
+    lines = ["networks (fetched by `fetch`)"]
+    for name, entry in store.lock.items():
+        here = "here" if store.has(name) else "missing"
+        lines.append(f"  {name:24} {here:9} {entry.licence:12} {entry.what} ({entry.source})")
+    lines.append("face bases (`explain NAME` says how to get one)")
+    for name, base in bases.items():
+        here = "ships" if base.ships else "here" if (folder / f"{name}.npz").is_file() else "not here"
+        lines.append(f"  {name:24} {here:9} {base.licence}: {base.what}")
+        needed = ", ".join(file.name for file in base.files if not file.optional)
+        lines.append(f"  {'':24} {base.page}{'; from ' + needed if needed else ''}")
+    return "\n".join([*lines, f"cache: {store.root}"])
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m jobs.assets", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="what there is, its licence, and whether it is on this machine")
-    fetch = commands.add_parser("fetch", help="fetch and convert what is missing")
-    fetch.add_argument("names", nargs="*", help="assets to fetch (default: all)")
+    fetch = commands.add_parser("fetch", help="networks: fetch and convert what is missing")
+    fetch.add_argument("names", nargs="*", help="networks to fetch (default: all)")
+    told = commands.add_parser("explain", help="how to get a face base, and on which terms")
+    told.add_argument("name", help="face base")
+    made = commands.add_parser(
+        "convert", aliases=["add"], help="a face base from files that you got, verified and converted once"
+    )
+    made.add_argument("name", help="face base")
+    made.add_argument("paths", nargs="*", help="its files, or folders that hold them")
+    made.add_argument("--modes", nargs=3, type=int, metavar=("IDENTITY", "EXPRESSION", "ALBEDO"), help="how many modes to keep")
+    made.add_argument("--any-bytes", action="store_true", help="convert although a file is not the publicly known one")
     commands.add_parser("verify", help="read every converted file that is here")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; exit code 1 when an asset is missing or wrong."""
+    options = _parser().parse_args(arguments)
     store = AssetStore()
+    bases, folder = read_bases(), store.root / "bases"
     try:
+        if options.command in ("explain", "convert", "add"):
+            if options.name not in bases:
+                raise AssetError(f"unknown face base {options.name!r}: expected one of {', '.join(bases)}")
+            base = bases[options.name]
+            if options.command == "explain":
+                print(explain(base, folder))
+            else:
+                print(convert(base, options.paths, folder, options.modes, options.any_bytes))
+            return 0
         if options.command == "fetch":
+            named = [name for name in options.names if name in bases]
+            if named:
+                raise AssetError(f"{named[0]} is a face base: `python -m jobs.assets explain {named[0]}` says how to get it")
             ensure(options.names or store.lock, store)
-        for name, entry in store.lock.items():
-            if options.command == "verify" and store.has(name):
-                store.network(name)
-            here = "here" if store.has(name) else "missing"
-            print(f"{name:24} {here:8} {entry.licence:12} {entry.what} ({entry.source})")
-    except AssetError as error:
+        if options.command == "verify":
+            _verify(store, folder)
+    except (AssetError, BasisError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"cache: {store.root}")
+    print(_table(store, bases, folder))
     return 0
 
 

@@ -21,7 +21,7 @@ from operators.hole import HolePlanner, HolePlannerConfig
 from operators.images import ImageDecoder, ImageDecoderConfig
 from operators.inpaint.prior import PriorInpainter, PriorInpainterConfig
 from operators.inpaint.telea import TeleaInpainter, TeleaInpainterConfig
-from operators.morphable.bases import MODELS
+from operators.morphable.bases import basis_path
 from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.morphable.render import FaceRenderer, FaceRendererConfig
 from operators.segment.grabcut import GrabcutSegmenter, GrabcutSegmenterConfig
@@ -45,8 +45,8 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
 }
 """Which operator a config belongs to; the order of operators is that of `OPERATOR_SECTIONS`."""
 
-# Fields that name a file whose content decides the result, and where short names of them lie.
-_FILE_FIELDS = {"basis": MODELS, "checkpoint": None}
+# Fields that name a file whose content decides the result.
+_FILE_FIELDS = ("basis", "checkpoint")
 _WRITTEN = ("restored_bytes", "artifact_bytes")
 _GIVEN = ("image_bytes", "given_mask_bytes")
 
@@ -95,16 +95,18 @@ def asset_hashes(stages: Sequence[Stage]) -> dict[str, str]:
     lock = read_lock() if names else {}
     hashes = {name: lock[name].sha256 for name in names}
     for stage in stages:
-        for field_name, folder in _FILE_FIELDS.items():
+        for field_name in _FILE_FIELDS:
             value = getattr(stage.config, field_name, "")
             if not value:
                 continue
-            shipped = folder / f"{value}.npz" if folder is not None else None
-            path = shipped if shipped is not None and shipped.is_file() else Path(value)
-            if path.is_file():
-                hashes[f"{stage.section}.{field_name}"] = sha256_of(path.read_bytes())
-            elif value != "synthetic":
+            try:
+                path = basis_path(value) if field_name == "basis" else Path(value)
+            except FileNotFoundError as error:
+                raise ConfigError(f"{stage.section}.{field_name}: {error}") from error
+            if path is not None and not path.is_file():
                 raise ConfigError(f"{stage.section}.{field_name}: no such file: {value}")
+            if path is not None:
+                hashes[f"{stage.section}.{field_name}"] = sha256_of(path.read_bytes())
     return hashes
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.sources import IMAGE_SUFFIXES, Sample, Shard, SourceConfig, group_sidecars, hidden, stem
+from jobs.sources import IMAGE_SUFFIXES, Sample, Shard, SourceConfig, folder_of, group_sidecars, hidden, stem
 from jobs.storage import ObjectError, Storage
 from jobs.tar import BrokenTarError, TarMember, read_tar
 from operators.types import FAILED, REJECTED
@@ -30,7 +30,7 @@ _JSON_NAMES = ("json", "meta_json", "metadata")
 def read_images(storage: Storage, shard: Shard, config: SourceConfig, notes: Counter[str]) -> Iterator[Sample]:
     """One sample per image file, with its `.json` and `.mask.` neighbours."""
     for key, mask, text in group_sidecars(name for name, _ in shard.files):
-        sample = Sample(stem(key), storage.locate(key))
+        sample = Sample(stem(key), storage.locate(key), subject=folder_of(key) if config.subject_folder else "")
         try:
             _set_image(sample, storage.read(key, config.max_image_bytes + 1), config)
             if mask is not None:

@@ -68,6 +68,7 @@ class SourceConfig(OperatorConfig):
     mask_column: str | None = option(None, "Parquet: column with an encoded mask; none = found by name, if there is one")
     json_column: str | None = option(None, "Parquet: column with JSON text; none = found by name, if there is one")
     subject_field: str = option("subject", "field of the sample's JSON, or Parquet column, that says who is shown")
+    subject_folder: bool = option(False, "images: the folder that a photo lies in says who is shown, unless its JSON does")
 
 
 @dataclass(frozen=True)
@@ -165,12 +166,21 @@ def read_units(shard: Shard, storage: StorageConfig = DEFAULT_STORAGE, config: S
     part = row = size = 0
     for sample in read(open_storage(shard.root, storage), shard, config, notes):
         if samples and (len(samples) >= config.unit_rows or size >= config.unit_bytes):
-            yield Unit(shard.name, part, False, _batch(shard, samples, names, row))
-            row, part, size, samples = row + len(samples), part + 1, 0, []
+            full, samples = _cut(samples, sample)
+            yield Unit(shard.name, part, False, _batch(shard, full, names, row))
+            row, part, size = row + len(full), part + 1, sum(len(kept.image) for kept in samples)
         samples.append(sample)
         size += len(sample.image)
     counted = tuple(f"{what}: {count}" for what, count in sorted(notes.items()))
     yield Unit(shard.name, part, True, _batch(shard, samples, names, row), counted)
+
+
+def _cut(samples: list[Sample], following: Sample) -> tuple[list[Sample], list[Sample]]:
+    """What makes a unit, and what goes into the next: photos of one subject stay together unless they fill a unit."""
+    start = len(samples)
+    while start and following.subject and samples[start - 1].subject == following.subject:
+        start -= 1
+    return (samples[:start], samples[start:]) if start else (samples, [])
 
 
 def _batch(shard: Shard, samples: list[Sample], names: NameTable, row: int) -> Batch:
@@ -195,12 +205,30 @@ def _image_shards(root: str, files: list[ObjectInfo], config: SourceConfig) -> l
     """Sorted images in groups of `images_per_shard`, each with its sidecar files."""
     groups = group_sidecars(file.key for file in files)
     sizes = {file.key: file.bytes for file in files}
-    shards = []
-    for start in range(0, len(groups), config.images_per_shard):
-        keys = [key for group in groups[start : start + config.images_per_shard] for key in group if key]
-        entries = tuple((key, sizes[key]) for key in keys)
-        shards.append(Shard(f"images-{start // config.images_per_shard:06d}", "images", root, entries))
+    shards: list[Shard] = []
+    start = 0
+    while start < len(groups):
+        end = _shard_end([group[0] for group in groups], start, config)
+        entries = tuple((key, sizes[key]) for group in groups[start:end] for key in group if key)
+        shards.append(Shard(f"images-{len(shards):06d}", "images", root, entries))
+        start = end
     return shards
+
+
+def _shard_end(keys: list[str], start: int, config: SourceConfig) -> int:
+    """Where the shard that begins at `start` ends: a subject's folder goes whole into one, unless it is larger than a shard."""
+    end = min(start + config.images_per_shard, len(keys))
+    if config.subject_folder and end < len(keys):
+        cut = end
+        while cut > start and folder_of(keys[cut - 1]) and folder_of(keys[cut - 1]) == folder_of(keys[end]):
+            cut -= 1
+        end = cut if cut > start else end
+    return end
+
+
+def folder_of(key: str) -> str:
+    """The folder part of a key, empty at the top."""
+    return key.rpartition("/")[0]
 
 
 def group_sidecars(keys: Any) -> list[tuple[str, str | None, str | None]]:

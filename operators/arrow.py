@@ -23,7 +23,7 @@ from operators.batch import Batch, blank
 from operators.codec import DecodeLimits
 from operators.columns import ARTIFACTS, BYTES, FACE_COLUMNS, ROW_COLUMNS, STRING, Column
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 _FACE_COUNT = "n_faces"
 _OBJECTS = {STRING: pa.string(), BYTES: pa.large_binary(), ARTIFACTS: pa.map_(pa.string(), pa.large_binary())}
 ARTIFACT_TYPE = pa.struct([("name", pa.string()), ("path", pa.string()), ("sha256", pa.string()), ("bytes", pa.int64())])

@@ -1,7 +1,7 @@
-"""Weights by name: resolve, verify, convert. Nothing here touches the network; `jobs.assets` fetches.
+"""Weights and face bases by name: resolve, verify, convert. Nothing here touches the network; `jobs.assets` fetches.
 
-An asset is described in `configs/assets.lock.yaml`. What has been fetched and converted lies in a cache folder
-(`UNMASK_CACHE`, else `$XDG_CACHE_HOME/unmask`, else `~/.cache/unmask`) as safetensors beside a small JSON.
+Both are described in `configs/assets.lock.yaml`. What has been fetched and converted lies in a cache folder
+(`UNMASK_CACHE`, else `$XDG_CACHE_HOME/unmask`, else `~/.cache/unmask`): networks as safetensors, bases as `bases/NAME.npz`.
 """
 
 from __future__ import annotations
@@ -58,6 +58,45 @@ class AssetEntry:
     convert: str
     licence: str
     source: str
+
+
+@dataclass(frozen=True)
+class BaseFile:
+    """A file that a face base is converted from; `sha256` is empty where none is publicly known."""
+
+    name: str
+    source: str
+    sha256: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class BaseEntry:
+    """A face base of the lock file: what it is, on which terms, and how a user gets it."""
+
+    name: str
+    what: str
+    licence: str
+    terms: str
+    page: str
+    steps: tuple[str, ...]
+    files: tuple[BaseFile, ...]
+    ships: bool = False
+
+    @property
+    def known(self) -> dict[str, str]:
+        """sha256 by file name, where known."""
+        return {file.name: file.sha256 for file in self.files if file.sha256}
+
+
+def read_bases(path: Path | None = None) -> dict[str, BaseEntry]:
+    """All face bases of the lock file by name."""
+    text = (path or config_folder() / "assets.lock.yaml").read_text(encoding="utf-8")
+    out = {}
+    for name, fields in yaml.safe_load(text)["bases"].items():
+        files = tuple(BaseFile(**file) for file in fields.pop("files", ()))
+        out[name] = BaseEntry(name=name, steps=tuple(fields.pop("steps", ())), files=files, **fields)
+    return out
 
 
 def read_lock(path: Path | None = None) -> dict[str, AssetEntry]:

@@ -1,6 +1,6 @@
 """Read the header of a JPEG, PNG or WebP file without decoding or allocating a pixel.
 
-Sources: ISO/IEC 10918-1 annex B (JPEG markers), PNG third edition, RFC 9649 (WebP), Exif 3.0 (TIFF tag 0x0112).
+Sources: ISO/IEC 10918-1 annex B (JPEG markers), PNG third edition, RFC 9649 (WebP), Exif 3.0 (tags 0x0112, 0xA405).
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class ImageHeader:
     bits: int = 8
     orientation: int = 1
     scan_offset: int = 0
+    focal_35mm: int = 0
+    """Focal length in 35 mm film equivalents, in millimetres, where Exif says; 0 = unknown."""
 
     @property
     def n_pixels(self) -> int:
@@ -112,17 +114,18 @@ def probe(data: bytes | None) -> ImageHeader:
 
 
 def _header(
-    format: str, width: int, height: int, frames: int, mode: str, bits: int, orientation: int, scan_offset: int = 0
+    format: str, width: int, height: int, frames: int, mode: str, bits: int, exif: tuple[int, int], scan_offset: int = 0
 ) -> ImageHeader:
     if width < 1 or height < 1:
         raise CorruptImageError(f"the {format} header says {width} x {height} pixels")
+    orientation, focal_35mm = exif
     if orientation >= 5:
         width, height = height, width
-    return ImageHeader(format, width, height, frames, mode, bits, orientation, scan_offset)
+    return ImageHeader(format, width, height, frames, mode, bits, orientation, scan_offset, focal_35mm)
 
 
 def _jpeg(data: bytes) -> ImageHeader:
-    at, orientation, size = 2, 1, None
+    at, exif, size = 2, _NO_EXIF, None
     while True:
         if data[at] != 0xFF:
             raise CorruptImageError(f"expected a JPEG marker at byte {at}, got 0x{data[at]:02x}")
@@ -136,7 +139,7 @@ def _jpeg(data: bytes) -> ImageHeader:
             break
         (length,) = struct.unpack_from(">H", data, at)
         if marker == 0xE1 and data[at + 2 : at + 8] == b"Exif\0\0":
-            orientation = _orientation(data[at + 8 : at + length])
+            exif = _exif(data[at + 8 : at + length])
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and size is None:
             bits, height, width, components = struct.unpack_from(">BHHB", data, at + 2)
             if bits != 8 or marker not in (0xC0, 0xC1, 0xC2) or components not in (1, 3, 4):
@@ -146,14 +149,14 @@ def _jpeg(data: bytes) -> ImageHeader:
         at += length
     if size is None:
         raise CorruptImageError("the JPEG has no frame header")
-    return _header("JPEG", size[0], size[1], 1, size[2], 8, orientation, at)
+    return _header("JPEG", size[0], size[1], 1, size[2], 8, exif, at)
 
 
 def _png(data: bytes) -> ImageHeader:
     length, kind, width, height, bits, color = struct.unpack_from(">I4sIIBB", data, 8)
     if kind != b"IHDR" or length != 13 or bits not in _PNG_DEPTHS.get(color, ()):
         raise CorruptImageError("the PNG header is damaged")
-    at, frames, orientation, transparent = 33, 1, 1, False
+    at, frames, exif, transparent = 33, 1, _NO_EXIF, False
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"IEND":
@@ -161,16 +164,16 @@ def _png(data: bytes) -> ImageHeader:
         if kind == b"acTL":
             (frames,) = struct.unpack_from(">I", data, at + 8)
         elif kind == b"eXIf":
-            orientation = _orientation(data[at + 8 : at + 8 + length])
+            exif = _exif(data[at + 8 : at + 8 + length])
         elif kind == b"tRNS":
             transparent = True
         at += 12 + length
     mode = _PNG_MODES[color] + ("A" if transparent and color in (0, 2) else "")
-    return _header("PNG", width, height, max(frames, 1), mode, bits, orientation)
+    return _header("PNG", width, height, max(frames, 1), mode, bits, exif)
 
 
 def _webp(data: bytes) -> ImageHeader:
-    at, frames, orientation, size, alpha = 12, 0, 1, None, False
+    at, frames, exif, size, alpha = 12, 0, _NO_EXIF, None, False
     while at + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, at)
         body = at + 8
@@ -188,24 +191,34 @@ def _webp(data: bytes) -> ImageHeader:
         elif kind == b"ANMF":
             frames += 1
         elif kind == b"EXIF":
-            exif = data[body : body + length]
-            orientation = _orientation(exif[6:] if exif[:6] == b"Exif\0\0" else exif)
+            block = data[body : body + length]
+            exif = _exif(block[6:] if block[:6] == b"Exif\0\0" else block)
         at = body + length + (length & 1)
     if size is None:
         raise IndexError
-    return _header("WEBP", size[0], size[1], max(frames, 1), "RGBA" if alpha else "RGB", 8, orientation)
+    return _header("WEBP", size[0], size[1], max(frames, 1), "RGBA" if alpha else "RGB", 8, exif)
 
 
-def _orientation(tiff: bytes) -> int:
-    """Exif orientation 1–8; a damaged Exif block counts as 1, as browsers do."""
+_NO_EXIF = (1, 0)
+
+
+def _exif(tiff: bytes) -> tuple[int, int]:
+    """Orientation 1–8 and focal length in 35 mm equivalents; a damaged Exif block counts as none, as browsers do."""
+    orientation, focal_35mm = _NO_EXIF
     try:
         order = {b"II": "<", b"MM": ">"}[bytes(tiff[:2])]
-        (first,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, first)
-        for i in range(count):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, first + 2 + 12 * i)
-            if tag == 0x0112 and kind == 3 and 1 <= value <= 8:
-                return value
+        folders = [struct.unpack_from(order + "I", tiff, 4)[0]]
+        for folder in folders:
+            (count,) = struct.unpack_from(order + "H", tiff, folder)
+            for i in range(count):
+                at = folder + 2 + 12 * i
+                tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, at)
+                if tag == 0x0112 and kind == 3 and 1 <= value <= 8:
+                    orientation = value
+                elif tag == 0x8769 and kind == 4 and len(folders) == 1:  # the Exif folder
+                    folders.append(struct.unpack_from(order + "I", tiff, at + 8)[0])
+                elif tag == 0xA405 and kind == 3:
+                    focal_35mm = value
     except (KeyError, struct.error):
         pass
-    return 1
+    return orientation, focal_35mm

@@ -59,7 +59,7 @@ class ImageDecoder:
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        name="ImageDecoder", version="1", reads=("image_bytes",), writes=("format", "width_px", "height_px")
+        name="ImageDecoder", version="2", reads=("image_bytes",), writes=("format", "width_px", "height_px", "focal_35mm")
     )
 
     def __init__(self, config: ImageDecoderConfig = ImageDecoderConfig(), assets: Any = None, device: str = "cpu"):
@@ -70,11 +70,13 @@ class ImageDecoder:
         batch.limits = DecodeLimits(config.max_pixels, config.max_bytes, config.animated == "first_frame")
         formats = list(batch.rows["format"])
         widths, heights = batch.rows["width_px"].copy(), batch.rows["height_px"].copy()
-        batch.rows.update(format=formats, width_px=widths, height_px=heights)
+        focals = batch.rows["focal_35mm"].copy()
+        batch.rows.update(format=formats, width_px=widths, height_px=heights, focal_35mm=focals)
         for i in batch.live_rows():
             try:
                 header = probe(batch.rows["image_bytes"][i])
                 formats[i], widths[i], heights[i] = header.format, header.width_px, header.height_px
+                focals[i] = header.focal_35mm
                 if min(header.width_px, header.height_px) < config.min_side_px:
                     size = f"{header.width_px} x {header.height_px} pixels"
                     raise RejectedImageError(f"{size}, the shorter side has fewer than min_side_px = {config.min_side_px}")

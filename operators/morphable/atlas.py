@@ -45,6 +45,17 @@ class AlbedoModel:
         index, weights = self.taps(triangle, barycentric)
         return sum(self.values[index[:, k]] * weights[:, k, None, None] for k in range(index.shape[1]))  # type: ignore[return-value]
 
+    def at_vertices(self) -> Float[Tensor, "vertices 3 modes_and_mean"]:
+        """Mean (first) and modes of the albedo at every vertex that a triangle uses; 0 elsewhere."""
+        if not self.texture_px:
+            return self.values
+        flat = self.triangles.flatten()
+        corner = torch.full((int(flat.max()) + 1,), -1, dtype=torch.int64, device=flat.device)
+        corner[flat] = torch.arange(len(flat), device=flat.device)
+        used = corner.clamp_min(0)
+        values = self.at(used // 3, torch.nn.functional.one_hot(used % 3, 3).to(self.values.dtype))
+        return values * (corner >= 0)[:, None, None]
+
 
 class TextureAtlas:
     """A square texture of `px` pixels over the UV layout of a basis, worked on at the texels that a triangle covers.

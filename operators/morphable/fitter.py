@@ -13,16 +13,22 @@ from torch.nn import functional as nnf
 
 from operators.batch import Batch
 from operators.morphable import camera
-from operators.morphable.appearance import AppearanceSettings, area_resize, fit_appearance, surface_albedo
+from operators.morphable.appearance import AppearanceSettings
 from operators.morphable.atlas import AlbedoModel
 from operators.morphable.bases import load_basis
 from operators.morphable.fit import FitSettings, LandmarkFit, fit_landmarks
-from operators.morphable.light import to_viewer
+from operators.morphable.landmark_term import LandmarkTerm
 from operators.morphable.model import MorphableModel
+from operators.morphable.photometric import PhotometricFit, PhotometricFitter, PhotometricSettings
+from operators.morphable.surface import SurfaceSamples
 from operators.morphable.texture import usable_pixels
-from operators.rasterize import interpolate, select
+from operators.morphable.uncertainty import uncertainty
+from operators.rasterize import select
 from operators.segment.regions import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
+
+FILM_DIAGONAL_MM = 43.2666
+"""Of a 36 x 24 mm frame."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,14 @@ class MorphableFitterConfig(OperatorConfig):
 
     basis: str = option("open_face", "face basis: a name (open_face, ict_facekit) or the path of an .npz file")
     points: Literal["auto", "468", "68"] = option("auto", "landmarks to fit; auto takes 468 where the basis knows them")
-    focal: float = option(4.0, "focal length in crop sizes, the same for all faces")
+    focal: float = option(4.0, "focal length in crop sizes, where nothing better is known")
+    focal_from: Literal["guess", "exif"] = option(
+        "guess", "exif = what the camera wrote, where it did; only for photos that were not cropped since"
+    )
+    focal_log_std: float = option(
+        0.0, "how far the focal length may be from that, as the standard deviation of its logarithm; 0 takes it as known"
+    )
+    shared_identity: bool = option(True, "one identity for the photos of a `subject` that go through the pipeline together")
     noise: float = option(0.012, "standard deviation of a landmark, as a share of the crop size")
     hidden_weight: float = option(0.002, "weight of a landmark under the occluder or outside the photo; visible ones have 1")
     covered_weight: float = option(
@@ -47,7 +60,8 @@ class MorphableFitterConfig(OperatorConfig):
     hidden_expression_prior: float = option(3.0, "the same where the mouth is hidden: keeps it closed")
     max_steps: int = option(20, "most Levenberg-Marquardt steps; a face stops as soon as it has converged")
     appearance: bool = option(True, "also fit albedo and light")
-    appearance_px: int = option(48, "resolution at which albedo and light are fitted")
+    appearance_px: int = option(64, "side of the shrunken photo in which surface samples read their colour")
+    appearance_samples: int = option(1000, "points of the surface at which albedo and light are fitted")
     occluder_margin: float = option(0.02, "band around the occluder that is not skin, as a share of the crop size")
     pixel_noise: float = option(0.3, "standard deviation of a pixel against the albedo and light priors")
     rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
@@ -61,6 +75,21 @@ def eyes_and_brows(kind: str) -> np.ndarray:
     return np.isin(np.arange(468), (*LEFT_EYE, *RIGHT_EYE, *LEFT_BROW, *RIGHT_BROW))
 
 
+def together(person: np.ndarray, most: int) -> list[np.ndarray]:
+    """Indices in parts of up to `most`, in order, each person's photos in one part."""
+    _, first, number = np.unique(person, return_index=True, return_inverse=True)
+    order = np.argsort(first[number], kind="stable")
+    parts: list[np.ndarray] = []
+    start = 0
+    for end in [*(np.flatnonzero(np.diff(number[order])) + 1), len(order)]:
+        if parts and len(parts[-1]) + end - start <= most:
+            parts[-1] = np.concatenate((parts[-1], order[start:end]))
+        elif end > start:
+            parts.append(order[start:end])
+        start = end
+    return parts
+
+
 class MorphableFitter:
     """Pose, identity and expression by Levenberg-Marquardt on landmarks; albedo and light by linear least squares.
 
@@ -69,11 +98,14 @@ class MorphableFitter:
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
         name="MorphableFitter",
-        version="2",
-        reads=("crop", "crop_from_image", "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid"),
+        version="3",
+        reads=(
+            "subject", "focal_35mm", "width_px", "height_px", "face_index", "crop", "crop_from_image", "landmarks468_px",
+            "landmarks68_px", "occluder", "visible_face", "crop_valid",
+        ),
         writes=(
             "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px",
-            "hidden_fraction",
+            "hidden_fraction", "lower_face_std", "lower_face_guess",
         ),
         wants_gpu=True,
     )  # fmt: skip
@@ -88,22 +120,39 @@ class MorphableFitter:
         self.steady = torch.as_tensor(eyes_and_brows(kind), device=self.device)
         nose_tip = float(basis.mean[basis.landmarks68[30], 1].mean())
         self.lower = self.points.mean[:, 1] < nose_tip
-        self.albedo = AlbedoModel(basis, device) if config.appearance else None
-        self.light_mean = torch.as_tensor(basis.light_mean, dtype=torch.float32, device=self.device)
-        self.light_std = torch.as_tensor(basis.light_std, dtype=torch.float32, device=self.device)
-        self.rasterizer = select(config.rasterizer, device)
+        ibug = self.model.points("68")
+        self.lower_face = ibug.only(ibug.mean[:, 1] < nose_tip)
+        self.outer_eyes = ibug.only([36, 45])
+        self.photometric = self._photometric(device) if config.appearance else None
+
+    def _photometric(self, device: str) -> PhotometricFitter:
+        config, basis = self.config, self.model.basis
+        samples = SurfaceSamples(self.model, AlbedoModel(basis, device), config.appearance_samples)
+        light = (torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (basis.light_mean, basis.light_std))
+        settings = PhotometricSettings(px=config.appearance_px, first=AppearanceSettings(noise=config.pixel_noise))
+        return PhotometricFitter(self.model, samples, select(config.rasterizer, device), *light, settings)
 
     def __call__(self, batch: Batch) -> Batch:
         live = batch.live_faces()
-        for start in range(0, len(live), self.config.batch_size):
-            self._fit(batch, live[start : start + self.config.batch_size])
+        person = self._people(batch, live)
+        for part in together(person, self.config.batch_size):
+            self._fit(batch, live[part], torch.as_tensor(person[part], device=self.device))
         return batch
 
-    def _fit(self, batch: Batch, index: np.ndarray) -> None:
+    def _people(self, batch: Batch, live: np.ndarray) -> np.ndarray:
+        """A number for the person that each face shows: the first face of a photo with a subject is that subject."""
+        own = -1 - np.arange(len(live))
+        if not self.config.shared_identity:
+            return own
+        subject = np.array([batch.rows["subject"][row] for row in batch.face_row[live]], dtype=object)
+        named = (subject != "") & (batch.faces["face_index"][live] == 0)
+        return np.where(named, np.unique(subject.astype(str), return_inverse=True)[1], own)
+
+    def _fit(self, batch: Batch, index: np.ndarray, person: Tensor) -> None:
         size = batch.faces["crop"].shape[1]
         target, hidden = self._landmarks(batch, index)
         weights = self._weights(hidden)
-        focal = torch.full((len(index),), self.config.focal * size, device=self.device)
+        focal = self._focal(batch, index, size)
         config = self.config
         settings = FitSettings(
             noise_px=config.noise * size,
@@ -111,10 +160,11 @@ class MorphableFitter:
             identity_prior=config.identity_prior,
             max_steps=config.max_steps,
             pitch_prior_deg=config.pitch_prior_deg,
+            focal_log_std=config.focal_log_std,
         )
         unseen = hidden[:, self.mouth].float().mean(1)
         prior = config.expression_prior + unseen * (config.hidden_expression_prior - config.expression_prior)
-        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior)
+        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior, person)
         for j, reason in zip(index, fit.reason, strict=True):
             if reason:
                 batch.mark_face(int(j), LOW_CONFIDENCE, f"{self.info.name}: {reason}")
@@ -124,14 +174,39 @@ class MorphableFitter:
             "expression": fit.coefficients[:, self.model.identity_count :],
             "rotation_deg": camera.deg_from_rotation(fit.rotation),
             "translation": fit.translation,
-            "focal_px": focal,
+            "focal_px": fit.focal_px,
             "fit_rmse_px": fit.rmse_px,
+            **self._unknown(fit, size, prior),
         }
-        if self.albedo is not None:
-            columns["albedo"], columns["light"] = self._appearance(batch, index, fit, focal)
+        if self.photometric is not None:
+            term = LandmarkTerm(self.points, target, weights, fit.focal_px, float(size), settings, prior)
+            found = self._appearance(batch, index, fit, term)
+            columns["albedo"], columns["light"] = found.albedo, found.light
         for name, values in columns.items():
             batch.put(name, values.cpu().numpy()[kept], index[kept])
         batch.put("hidden_fraction", hidden.float().mean(1).cpu().numpy(), index)
+
+    def _focal(self, batch: Batch, index: np.ndarray, size: int) -> Float[Tensor, " faces"]:
+        """Focal length in crop pixels: from its 35 mm equivalent by the photo's diagonal (CIPA DCG-001), or the guess."""
+        focal = np.full(len(index), self.config.focal * size, np.float32)
+        if self.config.focal_from == "exif":
+            row = batch.face_row[index]
+            film, width, height = (batch.rows[name][row].astype(np.float64) for name in ("focal_35mm", "width_px", "height_px"))
+            scale = np.linalg.norm(batch.faces["crop_from_image"][index, 0, :2], axis=1)
+            told = film / FILM_DIAGONAL_MM * np.hypot(width, height) * scale
+            focal = np.where(told > size, told, focal).astype(np.float32)
+        return torch.as_tensor(focal, device=self.device)
+
+    def _unknown(self, fit: LandmarkFit, size: int, expression_prior: Float[Tensor, " faces"]) -> dict[str, Tensor]:
+        """How far the lower face may be from where it was put."""
+        precision = torch.ones_like(fit.coefficients)
+        precision[:, : self.model.identity_count] = self.config.identity_prior**2
+        precision[:, self.model.identity_count :] = expression_prior[:, None].square()
+        unsure = uncertainty(self.lower_face, fit, float(size), precision)
+        face = camera.to_camera(self.outer_eyes.at(fit.coefficients), fit.rotation, fit.translation)
+        # The distance as a frontal face would show it.
+        eyes = (face[:, 0] - face[:, 1]).norm(dim=-1) * fit.focal_px / face[..., 2].mean(1)
+        return {"lower_face_std": unsure.std_px.square().mean(1).sqrt() / eyes, "lower_face_guess": unsure.guess}
 
     def _tensor(self, batch: Batch, name: str, index: np.ndarray) -> Tensor:
         return torch.as_tensor(batch.faces[name][index], device=self.device)
@@ -155,31 +230,10 @@ class MorphableFitter:
         weights = torch.where(covered[:, None], beside, 1.0)
         return torch.where(hidden, torch.full_like(weights, config.hidden_weight), weights)
 
-    def _appearance(self, batch: Batch, index: np.ndarray, fit: LandmarkFit, focal: Tensor) -> tuple[Tensor, Tensor]:
-        parts = [self._appearance_part(batch, index[i : i + 8], fit, focal, slice(i, i + 8)) for i in range(0, len(index), 8)]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-
-    def _appearance_part(
-        self, batch: Batch, index: np.ndarray, fit: LandmarkFit, focal: Tensor, part: slice
-    ) -> tuple[Tensor, Tensor]:
-        assert self.albedo is not None
-        px, size = self.config.appearance_px, batch.faces["crop"].shape[1]
-        vertices = self.model.vertices(fit.coefficients[part])
-        rotation = fit.rotation[part]
-        inside = camera.to_camera(vertices, rotation, fit.translation[part])
-        scale = inside.new_tensor([px / size, px / size, 1.0])
-        small = camera.project_with_depth(inside, focal[part], size) * scale
-        fragments = self.rasterizer(small, self.model.triangles, px, px)
-        normals = interpolate(to_viewer(self.model.normals(vertices), rotation), fragments, self.model.triangles).flatten(1, 2)
-        normals = nnf.normalize(normals, dim=-1)
-        skin = self._skin(batch, index)
-        maps = torch.cat((self._tensor(batch, "crop", index).float() / 255, skin[..., None]), -1)
-        maps = area_resize(maps, px)
-        weights = (maps[..., 3] > 0.98).float() * (fragments.pix_to_face.flatten(1) >= 0) * (normals[..., 2] > 0.25)
-        surface = surface_albedo(self.albedo, fragments)
-        settings = AppearanceSettings(noise=self.config.pixel_noise)
-        result = fit_appearance(maps[..., :3], weights, normals, surface, self.light_mean, self.light_std, settings)
-        return result.albedo, result.light
+    def _appearance(self, batch: Batch, index: np.ndarray, fit: LandmarkFit, term: LandmarkTerm) -> PhotometricFit:
+        assert self.photometric is not None
+        photo = self._tensor(batch, "crop", index).float() / 255
+        return self.photometric(photo, self._skin(batch, index), (fit.coefficients, fit.rotation, fit.translation), term)
 
     def _skin(self, batch: Batch, index: np.ndarray) -> Float[Tensor, "faces height width"]:
         """Visible skin; where the segmenter found hardly any, every pixel that is not hidden."""

@@ -25,9 +25,24 @@ def to_viewer(normals: Float[Tensor, "faces n 3"], rotation: Float[Tensor, "face
     return (normals[:, :, None, :] * rotation[:, None]).sum(-1)
 
 
+def sh_slope(normals: Float[Tensor, "*n 3"], light: Float[Tensor, "*n 9 3"]) -> Float[Tensor, "*n 3 3"]:
+    """Derivative of SH(normal) . light by the normal's x, y, z (last axis), for each channel."""
+    x, y, z = normals[..., None].unbind(-2)
+    one = light.unbind(-2)
+    by_x = one[3] + y * one[4] + z * one[7] + 2 * x * one[8]
+    by_y = one[1] + x * one[4] + z * one[5] - 2 * y * one[8]
+    by_z = one[2] + y * one[5] + 6 * z * one[6] + x * one[7]
+    return torch.stack((by_x, by_y, by_z), -1)
+
+
 def shade(normals: Float[Tensor, "faces n 3"], light: Float[Tensor, "faces 9 3"]) -> Float[Tensor, "faces n 3"]:
     """RGB irradiance at unit normals of the viewer's frame, not below a tenth of a percent."""
-    return torch.bmm(sh_basis(normals), light).clamp_min(1e-3)
+    return shading_at(sh_basis(normals), light)
+
+
+def shading_at(harmonics: Float[Tensor, "faces n 9"], light: Float[Tensor, "faces 9 3"]) -> Float[Tensor, "faces n 3"]:
+    """`shade` from the harmonics of the normals."""
+    return torch.bmm(harmonics, light).clamp_min(1e-3)
 
 
 def frontal_light() -> Float[Tensor, "9 3"]:
@@ -35,3 +50,11 @@ def frontal_light() -> Float[Tensor, "9 3"]:
     light = torch.zeros(9, 3)
     light[0], light[2] = 0.5, 0.5
     return light
+
+
+def light_precision(light_std: Float[Tensor, "9 3"], correlation: float) -> Float[Tensor, "27 27"]:
+    """Inverse prior covariance, channel by channel: a coefficient's three channels move together."""
+    std = light_std.T.flatten()
+    same = torch.eye(9, dtype=std.dtype, device=std.device)
+    mix = torch.full((3, 3), correlation, dtype=std.dtype, device=std.device).fill_diagonal_(1.0)
+    return torch.linalg.inv(torch.kron(mix, same) * std[:, None] * std)

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-_ALIGN = 16
+_ALIGN, _CHUNK = 16, 8
 """Columns are padded to this many floats (64 bytes): BLAS sums in another order when a matrix of the batch starts off a
 64-byte boundary, and then the same face gets other last bits in another batch."""
 
 
-def pad_columns(x: Float[Tensor, "faces rows columns"]) -> Float[Tensor, "faces rows padded"]:
+def pad_columns(x: Float[Tensor, "*rows columns"]) -> Float[Tensor, "*rows padded"]:
     """Zero columns up to an aligned width."""
     return torch.nn.functional.pad(x, (0, -x.shape[-1] % _ALIGN))
 
@@ -31,9 +31,17 @@ def solve_spd(
 ) -> tuple[Float[Tensor, "faces columns"], Bool[Tensor, " faces"]]:
     """Solutions of symmetric positive definite systems by Cholesky, and which succeeded (zero where one did not)."""
     columns, extra = right.shape[-1], -right.shape[-1] % _ALIGN
-    padded = torch.nn.functional.pad(system, (0, extra, 0, extra))
-    padded.diagonal(dim1=1, dim2=2)[:, columns:] = 1
-    factor, failed = torch.linalg.cholesky_ex(padded)
-    solved = torch.cholesky_solve(torch.nn.functional.pad(right, (0, extra))[..., None], factor)[:, :columns, 0]
-    fine = (failed == 0) & torch.isfinite(solved).all(-1)
+    if extra:
+        system = torch.nn.functional.pad(system, (0, extra, 0, extra))
+        system.diagonal(dim1=1, dim2=2)[:, columns:] = 1
+        right = torch.nn.functional.pad(right, (0, extra))
+    solved, fine = torch.empty_like(right), torch.empty(len(right), dtype=torch.bool, device=right.device)
+    # A few at a time: the factors stay in the cache.
+    for start in range(0, len(right), _CHUNK if right.device.type == "cpu" else max(len(right), 1)):
+        rows = slice(start, start + (_CHUNK if right.device.type == "cpu" else len(right)))
+        factor, failed = torch.linalg.cholesky_ex(system[rows])
+        solved[rows] = torch.cholesky_solve(right[rows, :, None], factor)[..., 0]
+        fine[rows] = failed == 0
+    solved = solved[:, :columns]
+    fine &= torch.isfinite(solved).all(-1)
     return torch.where(fine[:, None], solved, torch.zeros_like(solved)), fine

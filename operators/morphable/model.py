@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from operators.faces.ibug68 import VERTICES
 from operators.morphable.basis import FaceBasis
 from operators.morphable.normals import vertex_normals
 
@@ -20,6 +23,15 @@ class LinearPoints:
     mean: Float[Tensor, "points 3"]
     modes: Float[Tensor, "points 3 modes"]
     identity: int
+
+    def only(self, index: Any) -> LinearPoints:
+        """Some of the points."""
+        return LinearPoints(self.mean[index], self.modes[index].contiguous(), self.identity)
+
+    @cached_property
+    def padded(self) -> Float[Tensor, "points 3 padded"]:
+        """The modes with zero columns up to a multiple of 16."""
+        return torch.nn.functional.pad(self.modes, (0, -self.modes.shape[-1] % _ROWS)).contiguous()
 
     def at(self, coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces points 3"]:
         """Points in the face frame."""
@@ -51,18 +63,30 @@ class MorphableModel:
         return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype, device=self.device)
 
     def points(self, kind: str) -> LinearPoints:
-        """The landmark rows of the model alone: `68` (means of vertex pairs) or `468` (face-mesh vertices)."""
-        pairs = self.basis.landmarks68
-        if kind == "468":
-            if not len(self.basis.landmarks468):
-                raise ValueError(f"basis {self.basis.name!r} has no face-mesh correspondence: ask for points 68")
-            pairs = np.stack((self.basis.landmarks468,) * 2, 1)
-        index = torch.as_tensor(pairs.astype(np.int64), device=self.device)
-        return LinearPoints(self.shape.mean[index].mean(1), self.shape.modes[index].mean(1).contiguous(), self.identity_count)
+        """The landmark rows of the model alone: `68` or `468`, each a weighted mean of a few vertices.
+
+        Errors: ValueError when the basis has no face-mesh correspondence.
+        """
+        anchors = self.basis.surface_points(kind)
+        index = torch.as_tensor(anchors.vertices.astype(np.int64), device=self.device)
+        weights = self._tensor(anchors.weights)
+        mean, modes = (
+            self.shape.mean[index[:, 0]] * weights[:, 0, None],
+            self.shape.modes[index[:, 0]] * weights[:, 0, None, None],
+        )
+        for k in range(1, index.shape[1]):
+            mean = mean + self.shape.mean[index[:, k]] * weights[:, k, None]
+            modes = modes + self.shape.modes[index[:, k]] * weights[:, k, None, None]
+        return LinearPoints(mean, modes.contiguous(), self.identity_count)
 
     def mouth(self, kind: str) -> Bool[Tensor, " points"]:
         """Which of the `points` lie on the lips."""
-        lips = np.arange(68) >= 48 if kind == "68" else np.isin(self.basis.landmarks468, self.basis.landmarks68[48:])
+        if kind == "68":
+            lips = np.arange(68) >= 48
+        elif self.basis.anchors468 is not None:
+            lips = np.isin(np.arange(468), VERTICES[48:])
+        else:
+            lips = np.isin(self.basis.landmarks468, self.basis.landmarks68[48:])
         return torch.as_tensor(lips, device=self.device)
 
     def vertices(self, coefficients: Float[Tensor, "faces modes"]) -> Float[Tensor, "faces vertices 3"]:

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+MAX_SIDE_PX = 32768
+
 
 @dataclass(frozen=True)
 class Fragments:
@@ -52,6 +54,12 @@ def check_input(vertices_px: Tensor, triangles: Tensor, height: int, width: int)
         raise ValueError(f"expected triangles n 3, got {tuple(triangles.shape)}")
     if height < 1 or width < 1:
         raise ValueError(f"expected a picture of at least one pixel, got height {height}, width {width}")
+    if max(height, width) > MAX_SIDE_PX:
+        raise ValueError(f"expected a picture of at most {MAX_SIDE_PX} pixels a side, got height {height}, width {width}")
+    if not triangles.is_cuda and len(triangles) and len(vertices_px):
+        low, high = (int(x) for x in torch.aminmax(triangles))
+        if low < 0 or high >= vertices_px.shape[1]:
+            raise ValueError(f"expected corners in 0..{vertices_px.shape[1] - 1}, got {low}..{high}")
 
 
 def interpolate(

@@ -19,7 +19,7 @@ from operators.segment.presence import EVIDENCE_LEAST, EVIDENCE_THRESHOLD, is_co
 from operators.segment.prompts import Prompts, eye_line_and_scale, face_prompts, landmarks_in_crop, occluder_prompts
 from operators.segment.regions import CORE, LEFT_CHEEK, LOWER_FACE, NOSE_ROOT, OVAL, RIGHT_CHEEK, hulls, polygons
 from operators.segment.rim import rim_remnants
-from operators.segment.skin import eyes_and_brows, roughness, shaded_skin, skin_distance
+from operators.segment.skin import eyes_and_brows, lit_skin, roughness, shaded_skin, skin_distance
 from operators.types import OperatorConfig, OperatorInfo, option
 
 # Under a mask the face mesh puts the chin too high by about this share of the distance from the eyes' middle to it.
@@ -50,7 +50,7 @@ class GrabcutSegmenter:
     no occluder. Rother, Kolmogorov & Blake, "GrabCut", SIGGRAPH 2004, as in OpenCV.
     """
 
-    info: ClassVar[OperatorInfo] = OperatorInfo("GrabcutSegmenter", "3", READS, WRITES)
+    info: ClassVar[OperatorInfo] = OperatorInfo("GrabcutSegmenter", "4", READS, WRITES)
 
     def __init__(
         self, config: GrabcutSegmenterConfig = GrabcutSegmenterConfig(), assets: AssetStore | None = None, device: str = "cpu"
@@ -106,6 +106,7 @@ class Scenes:
     unlike_skin: Float[np.ndarray, "faces size size"]
     shaded: Bool[np.ndarray, "faces size size"]
     dim: Bool[np.ndarray, "faces size size"]
+    lit: Bool[np.ndarray, "faces size size"]
     eyes: Bool[np.ndarray, "faces size size"]
     brows: Bool[np.ndarray, "faces size size"]
     rough: Float[np.ndarray, "faces size size"]
@@ -115,10 +116,10 @@ class Scenes:
         points = landmarks * (size / crops.shape[1])
         images = np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
         unit = np.linalg.norm(eye_line_and_scale(points)[1], axis=1)
-        shaded, dim = shaded_skin(images, points), shaded_skin(images, points, _DIM)
+        shaded, dim, lit = shaded_skin(images, points), shaded_skin(images, points, _DIM), lit_skin(images, points)
         eyes, brows = eyes_and_brows(points, size)
         unlike, rough = skin_distance(images, points), roughness(images, points)
-        return cls(crops.shape[1], points, unit, images, unlike, shaded, dim, eyes, brows, rough)
+        return cls(crops.shape[1], points, unit, images, unlike, shaded, dim, lit, eyes, brows, rough)
 
     @property
     def size(self) -> int:
@@ -156,7 +157,7 @@ class Scenes:
         )
         oval = masks.erode(polygons(self.landmarks[:, OVAL], self.size), 0.03 * self.unit)
         allowed = oval & ~masks.dilate(small > 0, 0.04 * self.unit) & ~self.eyes & ~self.brows & (self.rough < _ROUGH)
-        alike = self.unlike_skin < 0.9, (self.unlike_skin < 1.3) | self.dim
+        alike = self.unlike_skin < 0.9, (self.unlike_skin < 1.3) | self.dim | self.lit
         strict, lenient = (masks.opening(allowed & skin, 0.015 * self.unit) for skin in alike)
         strict, lenient = self._anchored(strict), self._anchored(lenient)
         visible = np.stack([self._enlarge(mask) for mask in lenient]) & ~occluder

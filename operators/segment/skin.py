@@ -73,13 +73,32 @@ def shaded_skin(
 
     `darkest` is the least log of their brightness over the nose root's.
     """
+    light, red, yellow = np.moveaxis(_beside_nose_root(images, landmarks)[0], -1, 0)
+    return (light < 0) & (light > darkest) & (red > -0.08) & (red < 0.35) & (yellow > -0.2) & (yellow < 0.5)
+
+
+def lit_skin(
+    images: UInt8[np.ndarray, "faces size size 3"], landmarks: Float[np.ndarray, "faces 468 2"], brightest: float = 1.0
+) -> Bool[np.ndarray, "faces size size"]:
+    """Pixels that are brighter than the nose root and could be the same skin in stronger light, which pales it.
+
+    They keep some of its red and yellow, unlike white cloth and grey hair; `brightest` is the most log brightness over its.
+    """
+    beside, own = _beside_nose_root(images, landmarks)
+    light, red, yellow = np.moveaxis(beside, -1, 0)
+    rosy, tan = np.moveaxis(beside + own[:, None, None], -1, 0)[1:]
+    pale = (red > -0.1 - 0.6 * light) & (yellow > -0.12 - 0.85 * light)
+    return (light > -0.05) & (light < brightest) & pale & (red < 0.15) & (yellow < 0.25) & (rosy > 0.04) & (tan > 0.0)
+
+
+def _beside_nose_root(images: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logs of brightness, red/green and yellow/blue: (faces size size 3) less the nose root's (faces 3); NaN without one."""
     roots = polygons(landmarks[:, NOSE_ROOT], images.shape[1])
-    out = np.zeros(images.shape[:3], bool)
+    beside, own = np.full((*images.shape[:3], 3), np.nan, np.float32), np.full((len(images), 3), np.nan, np.float32)
     for i, image in enumerate(images):
         if not roots[i].any():
             continue
         log = np.log(cv2.GaussianBlur(image, (0, 0), image.shape[0] / 144).astype(np.float32) + 12)
-        opponent = np.stack([log.mean(-1), log[..., 0] - log[..., 1], (log[..., 0] + log[..., 1]) / 2 - log[..., 2]], -1)
-        light, red, yellow = np.moveaxis(opponent - np.median(opponent[roots[i]], 0), -1, 0)
-        out[i] = (light < 0) & (light > darkest) & (red > -0.08) & (red < 0.35) & (yellow > -0.2) & (yellow < 0.5)
-    return out
+        beside[i] = np.stack([log.mean(-1), log[..., 0] - log[..., 1], (log[..., 0] + log[..., 1]) / 2 - log[..., 2]], -1)
+        own[i] = np.median(beside[i][roots[i]], 0)
+    return beside - own[:, None, None], own

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jobs import assets
-from operators.assets import AssetEntry, AssetError, AssetStore, sha256_of
+from operators.assets import AssetEntry, AssetError, AssetStore, read_bases, sha256_of
+from operators.morphable.bases import load_basis
+from tests.operators.morphable.bases import stand_ins
 from tests.tiny_tflite import tiny_network
 
 
@@ -99,3 +101,72 @@ def test_command_line(shelf, store, monkeypatch, capsys):
     capsys.readouterr()
     assert assets.main(["verify"]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def flame(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flame")
+    stand_ins.write_flame(folder, stand_ins.flame_arrays())
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_list_names_bases_with_licence_place_and_files(cache, capsys):
+    assert assets.main(["list"]) == 0
+    out = capsys.readouterr().out
+    for words in ("open_face                ships", "flame2020                not here", "Basel Face Model 2009 licence",
+                  "https://faces.dmi.unibas.ch", "01_MorphableModel.mat", "https://flame.is.tue.mpg.de"):  # fmt: skip
+        assert words in out
+
+
+def test_every_base_that_can_be_loaded_is_explained(cache, capsys):
+    from operators.morphable.bases import CONVERTED, SHIPPED
+    from operators.morphable.bases.convert import CONVERTERS
+
+    entries = read_bases()
+    assert set(entries) == {*SHIPPED, *CONVERTED} and set(CONVERTERS) == set(CONVERTED)
+    for name, entry in entries.items():
+        assert assets.main(["explain", name]) == 0
+        out = capsys.readouterr().out
+        assert entry.licence in out and entry.page in out
+        if not entry.ships:
+            assert f"convert {name}" in out and len(entry.files) and all(file.name in out for file in entry.files)
+        assert all(len(file.sha256) in (0, 64) for file in entry.files)
+
+
+def test_a_base_is_converted_once_and_verified(cache, flame, capsys):
+    folder = str(flame)
+    assert assets.main(["convert", "flame2020", folder]) == 1
+    err = capsys.readouterr().err
+    assert "landmark_embedding.npy: sha256 is" in err and "--any-bytes" in err and not list(cache.rglob("*.npz"))
+    assert assets.main(["add", "flame2020", folder, "--any-bytes", "--modes", "12", "5", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "5023 vertices" in out and "12 identity, 8 expression" in out and "generic_model.pkl" in out
+    assert "(recorded)" in out and "(NOT the known file)" in out
+    assert [p.name for p in (cache / "bases").iterdir()] == ["flame2020.npz"]
+    assert assets.main(["verify"]) == 0
+    assert "flame2020                here" in capsys.readouterr().out
+    assert len(load_basis("flame2020").identity) == 12
+    (cache / "bases" / "flame2020.npz").write_bytes(b"broken")
+    assert assets.main(["verify"]) == 1
+    assert "flame2020.npz: cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["explain", "flame"], "unknown face base 'flame': expected one of open_face"),
+        (["convert", "open_face", "."], "ships with this project"),
+        (["convert", "flame2020"], "name the files or the folder"),
+        (["convert", "flame2020", "nothing/here"], "nothing/here: is not there"),
+        (["fetch", "flame2020"], "is a face base"),
+    ],
+)
+def test_what_cannot_be_done_says_why(cache, capsys, arguments, message):
+    assert assets.main(arguments) == 1
+    assert message in capsys.readouterr().err

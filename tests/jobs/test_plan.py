@@ -69,3 +69,13 @@ def test_files_that_decide_results_are_hashed(tmp_path):
     assert {name for name in first if first[name] != second[name]} == {"segment.checkpoint"}
     with pytest.raises(ConfigError, match=r"segment\.checkpoint: no such file"):
         asset_hashes(plan_stages(load(None, [("segment.kind", "sam"), ("segment.checkpoint", "/no/such")])))
+
+
+def test_a_base_that_is_not_here_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path))
+    for name, message in (("flame2020", "explain flame2020"), ("flame", "no face base 'flame'")):
+        with pytest.raises(ConfigError, match=rf"fit\.basis: .*{message}"):
+            asset_hashes(plan_stages(load(None, [("fit.basis", name), ("render.basis", name)])))
+    assert "fit.basis" in asset_hashes(plan_stages(load(None, [])))
+    synthetic = [("fit.basis", "synthetic"), ("render.basis", "synthetic")]
+    assert "fit.basis" not in asset_hashes(plan_stages(load(None, synthetic)))

@@ -101,6 +101,32 @@ def test_units_close_early_when_images_are_large(tmp_path):
     assert [len(unit.batch) for unit in units] == [2, 2]
 
 
+def subjects_by_unit(uri, **options) -> list[list[list[str]]]:
+    config = SourceConfig(**options)
+    shards = list_shards(uri, config=config)
+    return [[unit.batch.rows["subject"] for unit in read_units(shard, config=config)] for shard in shards]
+
+
+def test_a_folder_can_say_who_is_shown_and_goes_whole_into_a_shard_and_a_unit(tmp_path):
+    names = ["ada/1", "ada/2", "bo/1", "bo/2", "bo/3", "cy/1", "dee/1", "dee/2", "dee/3", "dee/4", "dee/5", "x", "y"]
+    uri = fill(tmp_path, {f"{name}.png": PNG for name in names} | {"cy/1.json": b'{"subject": "Cyril"}'})
+    shards = subjects_by_unit(uri, subject_folder=True, images_per_shard=6, unit_rows=4)
+    assert shards == [
+        [["ada", "ada"], ["bo", "bo", "bo", "Cyril"]],
+        [["dee", "dee", "dee", "dee"], ["dee", ""]],
+        [[""]],
+    ]
+    flat = subjects_by_unit(uri, images_per_shard=20, unit_rows=20)
+    assert flat == [[["", "", "", "", "", "Cyril", *[""] * 7]]]
+
+
+def test_photos_of_a_subject_stay_in_one_unit_unless_they_fill_it(tmp_path):
+    table = {"image": [PNG] * 9, "subject": ["a", "b", "b", "b", "", "c", "c", "c", "c"]}
+    (tmp_path / "x.parquet").write_bytes(parquet(**table))
+    units = subjects_by_unit(str(tmp_path), unit_rows=3)[0]
+    assert units == [["a"], ["b", "b", "b"], [""], ["c", "c", "c"], ["c"]]
+
+
 def test_listing_is_repeatable_and_notices_changes(tmp_path):
     uri = fill(tmp_path, {"a.png": PNG, "b.png": PNG})
     assert list_shards(uri) == list_shards(uri)

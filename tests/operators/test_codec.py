@@ -48,6 +48,17 @@ def test_exif_orientation(format, orientation):
     assert np.abs(decoded.astype(int) - RGB).max() <= (4 if format == "JPEG" else 0)
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_focal_length_in_film_equivalents(format):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0xA405] = 27
+    data = encode(RGB, format, exif=exif.tobytes())
+    header = probe(data)
+    assert (header.focal_35mm, header.orientation) == (27, 6)
+    assert probe(encode(RGB, format)).focal_35mm == 0
+
+
 def test_a_damaged_exif_block_counts_as_upright():
     assert np.array_equal(decode_rgb(encode(RGB, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")), RGB)
 

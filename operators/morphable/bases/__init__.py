@@ -1,36 +1,91 @@
-"""Readers of face bases, one file per file format; each returns a `FaceBasis`."""
+"""Face bases by name or file, one reader per file format; each returns a `FaceBasis`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zipfile
 from functools import lru_cache
 from pathlib import Path
 
-from operators.morphable.bases.ict_facekit import load_ict_facekit
+import numpy as np
+
 from operators.morphable.bases.open_face import load_open_face
 from operators.morphable.bases.synthetic import synthetic_basis
-from operators.morphable.basis import FaceBasis
+from operators.morphable.basis import BasisError, FaceBasis
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 """Where the bases that ship with the package lie."""
 
-READERS: dict[str, Callable[[Path], FaceBasis]] = {
-    "open_face": load_open_face,
-    "ict_facekit": load_ict_facekit,
-}
-"""Reader by format. A file `<format>*.npz` is read by its format, any other .npz as open_face."""
+SHIPPED = ("open_face",)
+CONVERTED = ("ict_facekit", "bfm2009_front", "bfm2009_full", "flame2020", "flame2023")
+"""Bases that `python -m jobs.assets convert` puts into the cache; `NAME_face` is the same, cut to the face."""
+FACE = "_face"
+
+
+def bases_folder() -> Path:
+    """Where converted bases lie on this node."""
+    from operators.assets import cache_folder
+
+    return cache_folder() / "bases"
+
+
+def basis_path(name_or_path: str | Path) -> Path | None:
+    """The file behind a base's name or path; None for `synthetic`, which is made.
+
+    Errors: FileNotFoundError naming the choices and what to run.
+    """
+    name = str(name_or_path)
+    if name == "synthetic":
+        return None
+    if name in SHIPPED:
+        return MODELS / f"{name}.npz"
+    base = name.removesuffix(FACE)
+    path = bases_folder() / f"{base}.npz" if base in CONVERTED else Path(name_or_path)
+    if path.is_file():
+        return path
+    if base in CONVERTED:
+        raise FileNotFoundError(f"face base {name!r} is not on this machine: run `python -m jobs.assets explain {base}`")
+    choices = ", ".join((*SHIPPED, *CONVERTED, "synthetic"))
+    raise FileNotFoundError(f"no face base {name!r}: no such file; expected {choices}, or an .npz file")
+
+
+def load_basis(name_or_path: str | Path) -> FaceBasis:
+    """A base by name, or from a file; read once per process.
+
+    Names: `open_face` (ships), the `CONVERTED` ones, `NAME_face` (a converted one without ears, neck and scalp, for drawing over
+    photos), and the made-up `synthetic`. Files: .npz of the formats `face_basis/1`, `open_face/3`, or ICT-FaceKit's arrays.
+    Errors: FileNotFoundError naming the choices and what to run; BasisError when a file is damaged or of another format.
+    """
+    path = basis_path(name_or_path)
+    if path is None:
+        return _synthetic()
+    name, stamp = str(name_or_path), path.stat()
+    face_only = name.endswith(FACE) and name.removesuffix(FACE) in CONVERTED
+    return _read(path.resolve(), face_only, stamp.st_mtime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=1)
+def _synthetic() -> FaceBasis:
+    return synthetic_basis()
 
 
 @lru_cache(maxsize=4)
-def load_basis(name_or_path: str | Path) -> FaceBasis:
-    """A base by name (`open_face`, or the made-up `synthetic`), or from a file; read once per process.
+def _read(path: Path, face_only: bool, *stamp: int) -> FaceBasis:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            keys = set(file.files)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BasisError(f"{path}: is not an .npz that can be read ({error})") from error
+    if "meta" in keys:
+        from operators.morphable.bases.stored import load_stored
 
-    Errors: FileNotFoundError naming the choices when it is neither.
-    """
-    if str(name_or_path) == "synthetic":
-        return synthetic_basis()
-    path = MODELS / f"{name_or_path}.npz" if str(name_or_path) in READERS else Path(name_or_path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no face base {str(name_or_path)!r}: expected {', '.join(READERS)}, synthetic, or an .npz file")
-    kind = next((name for name in READERS if path.name.startswith(name)), "open_face")
-    return READERS[kind](path)
+        basis = load_stored(path)
+        if face_only:
+            from operators.morphable.bases.cut import face_only as cut
+
+            basis = cut(basis)
+        return basis
+    if "neutral" in keys:
+        from operators.morphable.bases.ict_facekit import load_ict_facekit
+
+        return load_ict_facekit(path).check(str(path))
+    return load_open_face(path).check(str(path))

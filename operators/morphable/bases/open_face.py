@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from operators.morphable.bases.labels import label_by_mesh
 from operators.morphable.basis import FaceBasis
 from operators.morphable.subdivide import Refinement
 from operators.morphable.uv import build_atlas, fold_atlas
@@ -75,11 +76,12 @@ def load_open_face(path: Path) -> FaceBasis:
     albedo = np.empty((len(scale), px * px, 3), np.float32)
     for k, mode in enumerate(data["albedo"]):
         albedo[k] = atlas.spread(mode[slot].astype(np.float32) * scale[k])
+    smooth = (refined.smooth @ mean).astype(np.float32)
     return FaceBasis(
         name=Path(path).stem,
         licence=LICENCE,
         unit="mm",
-        mean=(refined.smooth @ mean).astype(np.float32),
+        mean=smooth,
         identity=_carry(refined.smooth, data["identity"]),
         expression=_carry(refined.smooth, data["expression"]),
         triangles=refined.triangles.astype(np.int32),
@@ -93,6 +95,7 @@ def load_open_face(path: Path) -> FaceBasis:
         mirror=refined.mirror(data["mirror"].astype(np.int64)).astype(np.int32),
         light_mean=data["light_mean"],
         light_std=data["light_std"],
+        regions=label_by_mesh(smooth, smooth[: len(mean)]) if len(mean) == 468 else np.zeros(0, np.uint8),
     )
 
 

@@ -3,7 +3,8 @@ import torch
 
 from operators.morphable import camera
 from operators.morphable.bases.synthetic import synthetic_basis
-from operators.morphable.fit import FitSettings, fit_landmarks, jacobian
+from operators.morphable.fit import FitSettings, fit_landmarks
+from operators.morphable.landmark_cost import FaceState, LandmarkCost, jacobian
 from operators.morphable.model import MorphableModel
 
 SIZE = 256.0
@@ -25,10 +26,13 @@ class Truth:
         self.rotation = camera.rotation_from_deg(self.angles)
         self.translation = torch.cat((rand(n, 2), 90 + 5 * rand(n, 1)), 1)
         self.focal = torch.full((n,), 4 * SIZE, dtype=dtype)
-        inside = camera.to_camera(self.points.at(self.coefficients), self.rotation, self.translation)
-        self.exact = camera.project(inside, self.focal, SIZE)
+        self.exact = self.project(self.coefficients)
         self.target = self.exact + noise * rand(*self.exact.shape)
         self.weights = torch.ones(self.target.shape[:2], dtype=dtype)
+
+    def project(self, coefficients):
+        inside = camera.to_camera(self.points.at(coefficients), self.rotation, self.translation)
+        return camera.project(inside, self.focal, SIZE)
 
     def fit(self, **changes):
         settings = FitSettings(**{"noise_px": 1.0, "tolerance": 1e-6, "max_steps": 40, **changes})
@@ -46,21 +50,48 @@ class Truth:
         return (a @ (u @ v) - b).norm(dim=-1).mean(1) / 16
 
 
+def problem(noise_px=0.7, focal_log_std=0.2, n=2):
+    """A cost in float64 and a state away from its minimum; huber far out, so that the cost is smooth."""
+    truth = Truth(n, noise=2.0, dtype=torch.float64)
+    settings = FitSettings(noise_px=noise_px, huber=1e9, pitch_prior_deg=(5.0, 8.0), focal_log_std=focal_log_std)
+    precision = torch.full_like(truth.coefficients, 1.7)
+    weights = torch.linspace(0.1, 1, 68, dtype=torch.float64).expand(n, -1)
+    cost = LandmarkCost(truth.points, truth.target, weights, precision, truth.focal * 1.1, SIZE, settings)
+    return cost, FaceState(truth.coefficients + 0.1, truth.rotation, truth.translation, truth.focal)
+
+
 def test_jacobian_is_the_derivative():
-    truth = Truth(2, dtype=torch.float64)
-    focal = truth.focal
+    cost, state = problem()
+    zero = torch.zeros(2, state.coefficients.shape[1] + 7, dtype=torch.float64)
 
     def moved(step):
-        rotation = camera.rotation_from_axis_angle(step[:, :3]) @ truth.rotation
-        inside = camera.to_camera(truth.points.at(truth.coefficients + step[:, 6:]), rotation, truth.translation + step[:, 3:6])
-        return camera.project(inside, focal, SIZE)
+        return cost.residual(state.moved(step))[0]
 
-    zero = torch.zeros(2, 6 + truth.coefficients.shape[1], dtype=torch.float64)
     numeric = torch.autograd.functional.jacobian(moved, zero, strategy="forward-mode", vectorize=True)
-    value, analytic = jacobian(truth.points, truth.coefficients, truth.rotation, truth.translation, focal, SIZE)
-    torch.testing.assert_close(value, truth.exact)
+    analytic = jacobian(cost.points, state, SIZE)
     for i in range(2):
         torch.testing.assert_close(analytic[i], numeric[i, :, :, i])
+    assert torch.autograd.gradcheck(moved, zero.requires_grad_())
+
+
+@pytest.mark.parametrize("focal_log_std", [0.0, 0.2])
+def test_system_holds_gradient_and_gauss_newton_hessian_of_the_cost(focal_log_std):
+    cost, state = problem(focal_log_std=focal_log_std)
+    modes = state.coefficients.shape[1]
+    zero = torch.zeros(2, modes + 7, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(cost.value(state.moved(zero)).sum(), zero)
+    H, g = cost.system(state)
+    if not focal_log_std:
+        gradient[:, -1] = 0  # a known focal length does not move
+    torch.testing.assert_close(g[:, : modes + 7], gradient / 2)
+    J = jacobian(cost.points, state, SIZE) * (cost.weights.sqrt() / cost.settings.noise_px)[..., None, None]
+    J = J.flatten(1, 2)
+    if not focal_log_std:
+        J[..., -1] = 0
+    landmarks = H[:, :modes, :modes] - torch.diag_embed(cost.precision)
+    torch.testing.assert_close(landmarks, (J.mT @ J)[:, :modes, :modes])
+    torch.testing.assert_close(H, H.mT)
+    assert (torch.linalg.eigvalsh(H) > 0).all()
 
 
 @pytest.mark.parametrize(("kind", "vertex_bound"), [("68", 0.03), ("468", 0.012)])

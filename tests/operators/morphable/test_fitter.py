@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
+from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig, together
 from operators.types import LOW_CONFIDENCE, OK
 from tests.operators.morphable.scenes import make_scene
 
@@ -98,3 +100,85 @@ def test_input_is_not_written_to(scene, fitter):
     for name, values in before.items():
         assert np.array_equal(batch.faces[name], values, equal_nan=values.dtype.kind == "f"), name
     assert torch.equal(torch.tensor(batch.face_row), torch.arange(4))
+
+
+def named(batch, *subjects):
+    batch = batch.copy()
+    batch.rows["subject"] = list(subjects)
+    return batch
+
+
+def test_photos_of_a_subject_share_their_identity(scene, fitter):
+    batch, _ = scene
+    alone = fitter(batch.copy()).faces
+    out = fitter(named(batch, "ann", "", "ann", "bob")).faces
+    assert np.array_equal(out["identity"][0], out["identity"][2])
+    assert not np.array_equal(out["expression"][0], out["expression"][2])
+    assert not np.array_equal(out["identity"][0], alone["identity"][0])
+    for name in fitter.info.writes:
+        assert np.array_equal(out[name][[1, 3]], alone[name][[1, 3]]), name
+    apart = MorphableFitter(replace(CONFIG, shared_identity=False))(named(batch, "ann", "", "ann", "bob")).faces
+    assert np.array_equal(apart["identity"], alone["identity"])
+
+
+def test_photos_of_a_subject_stay_together_however_faces_are_divided(scene, fitter):
+    batch = named(scene[0], "ann", "bob", "", "ann")
+    small = MorphableFitter(replace(CONFIG, batch_size=1))(batch.copy()).faces
+    assert np.array_equal(small["identity"], fitter(batch.copy()).faces["identity"])
+
+
+def test_only_the_most_confident_face_of_a_photo_is_its_subject(scene, fitter):
+    batch = named(scene[0], "ann", "ann", "", "")
+    second = batch.faces["face_index"].copy()
+    second[1] = 1
+    batch.put("face_index", second)
+    assert np.array_equal(fitter(batch).faces["identity"], fitter(scene[0].copy()).faces["identity"])
+
+
+@pytest.mark.parametrize(("sizes", "most", "expected"), [([], 4, []), ([1, 1, 1], 2, [2, 1]), ([3, 1, 2], 2, [3, 1, 2])])
+def test_parts(sizes, most, expected):
+    person = np.repeat(np.arange(len(sizes)), sizes)
+    shuffled = np.random.default_rng(0).permutation(person)
+    parts = together(shuffled, most)
+    assert sorted(map(len, parts)) == sorted(expected)
+    assert sorted(np.concatenate([np.zeros(0, int), *parts])) == list(range(len(person)))
+    for number in range(len(sizes)):
+        assert sum(number in shuffled[part] for part in parts) == 1
+
+
+def test_a_hidden_lower_face_is_less_certain(scene, fitter):
+    batch, _ = scene
+    hidden = fitter(batch.copy()).faces
+    bare = batch.copy()
+    bare.put("occluder", np.zeros_like(batch.faces["occluder"]))
+    seen = fitter(bare).faces
+    for name in ("lower_face_std", "lower_face_guess"):
+        assert (hidden[name] > 2 * seen[name]).all(), name
+    assert (seen["lower_face_guess"] > 0).all() and (hidden["lower_face_guess"] <= 1).all()
+
+
+def test_focal_length_can_be_estimated(scene):
+    batch = scene[0].copy()
+    batch.put("occluder", np.zeros_like(batch.faces["occluder"]))
+    config = replace(CONFIG, focal=5.5, appearance=False, noise=0.001)
+    size = batch.faces["crop"].shape[1]
+    fixed = MorphableFitter(config)(batch.copy()).faces
+    free = MorphableFitter(replace(config, focal_log_std=0.5))(batch.copy()).faces
+    assert (fixed["focal_px"] == np.float32(5.5 * size)).all()
+    wrong = [np.abs(np.log(out["focal_px"] / (4.0 * size))).mean() for out in (fixed, free)]
+    assert wrong[1] < 0.5 * wrong[0]
+    assert (free["fit_rmse_px"] < fixed["fit_rmse_px"]).all()
+
+
+def test_focal_length_from_exif_where_the_camera_wrote_it(scene):
+    batch = scene[0].copy()
+    batch.rows.update(
+        focal_35mm=np.array([50, 0, 28, 1], np.int32), width_px=np.full(4, 3000, np.int32), height_px=np.full(4, 4000, np.int32)
+    )
+    config = replace(CONFIG, appearance=False, focal_from="exif")
+    focal = MorphableFitter(config)(batch.copy()).faces["focal_px"]
+    size = batch.faces["crop"].shape[1]
+    by_mm = 5000 / 43.2666 * 0.5  # the crop shows half the photo's resolution
+    assert focal == pytest.approx([50 * by_mm, 4 * size, 28 * by_mm, 4 * size], rel=1e-4)
+    guessed = MorphableFitter(replace(config, focal_from="guess"))(batch.copy()).faces["focal_px"]
+    assert (guessed == 4 * size).all()

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 
+from operators import masks
 from operators.segment.regions import LEFT_EYE, OVAL, polygons
-from operators.segment.skin import eyes_and_brows, shaded_skin, skin_distance
+from operators.segment.skin import eyes_and_brows, lit_skin, shaded_skin, skin_distance
 from tests.operators.segment.drawn_faces import SIZE, draw, landmarks
 
 
@@ -26,6 +28,20 @@ def test_shaded_skin_is_found_and_a_dark_mask_is_not():
     shaded = shaded_skin(pictures, points)[0]
     assert shaded[225:250, 118:138].mean() > 0.9
     assert shaded[truth].mean() < 0.05
+
+
+@pytest.mark.parametrize("mask", [(245, 245, 245), (120, 190, 225)])
+def test_skin_in_side_light_is_skin_and_a_pale_mask_is_not(mask):
+    pictures, points, truth = scene(mask, skin=(120, 82, 60))
+    strength = 2.2 * np.linspace(0, 1, SIZE)[None, :, None] ** 2  # light falls from the viewer's right and pales the skin
+    sunny = np.clip(pictures[0] * (1 + strength) + 25 * strength, 0, 255).astype(np.uint8)
+    eyes, brows = (region[0] for region in eyes_and_brows(points, SIZE))
+    face = polygons(points[:, OVAL], SIZE)[0] & ~eyes & ~brows & ~truth
+    far = face & (skin_distance(sunny[None], points)[0] > 1.3) & (np.arange(SIZE) > SIZE // 2)
+    assert far.sum() > 100
+    assert lit_skin(sunny[None], points)[0][far].mean() > 0.7  # the rest lies beside hair and brows
+    inside = masks.erode(truth[None], 4.0)[0]  # beside the border skin and cloth mix
+    assert inside.sum() > 1000 and lit_skin(pictures, points)[0][inside].mean() < 0.005
 
 
 def test_eyes_have_a_rim():

@@ -1,0 +1,83 @@
+"""A base cut to some of its vertices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from jaxtyping import Bool
+
+from operators.morphable.bases.holes import close_holes
+from operators.morphable.bases.labels import LIPS, region
+from operators.morphable.basis import BasisError, FaceBasis, SurfacePoints
+
+NOT_FACE = ("ear", "neck", "scalp", "head")
+
+
+def face_only(basis: FaceBasis) -> FaceBasis:
+    """For drawing over photos: without ears, neck, scalp and what else lies outside the face, and with the mouth closed.
+
+    Errors: BasisError when the base has no region labels.
+    """
+    if not len(basis.regions):
+        raise BasisError(f"{basis.name}: has no region labels, so nothing to cut by: use it whole")
+    keep = ~np.isin(basis.regions, [region(name) for name in NOT_FACE])
+    for anchors in (basis.surface_points("68"), basis.surface_points("468")):
+        keep[anchors.vertices.ravel()] = True
+    return close_mouth(cut(replace(basis, name=f"{basis.name}_face"), keep))
+
+
+def close_mouth(basis: FaceBasis) -> FaceBasis:
+    """A strip of triangles over the opening between the lips, where there is one: the loop whose middle lies within them."""
+    mesh = basis.surface_points("468").at(basis.mean)
+    lips = mesh[list(LIPS), :2].astype(np.float32)
+
+    def in_mouth(loop: list[int]) -> bool:
+        x, y = basis.mean[loop, :2].mean(0)
+        return cv2.pointPolygonTest(lips.reshape(-1, 1, 2), (float(x), float(y)), False) > 0
+
+    triangles, uv_triangles = close_holes(basis.triangles, basis.uv_triangles, in_mouth)
+    return replace(basis, triangles=triangles, uv_triangles=uv_triangles)
+
+
+def cut(basis: FaceBasis, keep: Bool[np.ndarray, " vertices"]) -> FaceBasis:
+    """The triangles whose corners are all kept, and the vertices that they use.
+
+    Errors: BasisError when a landmark would be lost.
+    """
+    inside = keep[basis.triangles].all(1)
+    triangles, uv_triangles = basis.triangles[inside], basis.uv_triangles[inside]
+    used = np.unique(triangles)
+    place = np.full(len(basis.mean), -1, np.int32)
+    place[used] = np.arange(len(used))
+    uv_used, uv_index = np.unique(uv_triangles, return_inverse=True)
+    mirror = place[basis.mirror[used]]
+    lost = mirror < 0
+    if lost.any():
+        from scipy.spatial import KDTree
+
+        mean = basis.mean[used]
+        mirror[lost] = KDTree(mean).query(basis.mean[basis.mirror[used[lost]]])[1]
+
+    def anchors(points: SurfacePoints | None) -> SurfacePoints | None:
+        return None if points is None else SurfacePoints(place[points.vertices], points.weights)
+
+    on_vertices = basis.texture_px == 0
+    uv = basis.uv[uv_used]
+    if on_vertices:  # no texture is tied to the layout: let the rest fill it
+        low, span = uv.min(0), np.ptp(uv, axis=0)
+        uv = ((uv - low - span / 2) / span.max() + 0.5).astype(np.float32)
+    small = replace(
+        basis, mean=basis.mean[used], identity=basis.identity[:, used], expression=basis.expression[:, used],
+        triangles=place[triangles], uv=uv, uv_triangles=uv_index.reshape(-1, 3).astype(np.int32),
+        albedo_mean=basis.albedo_mean[used] if on_vertices else basis.albedo_mean,
+        albedo=basis.albedo[:, used] if on_vertices else basis.albedo, landmarks68=place[basis.landmarks68],
+        landmarks468=place[basis.landmarks468], mirror=mirror, regions=basis.regions[used if len(basis.regions) else []],
+        anchors68=anchors(basis.anchors68), anchors468=anchors(basis.anchors468),
+    )  # fmt: skip
+    tables = [small.landmarks68, small.landmarks468]
+    tables += [points.vertices for points in (small.anchors68, small.anchors468) if points is not None]
+    if min(int(table.min(initial=0)) for table in tables) < 0:
+        raise BasisError(f"{basis.name}: the cut would lose a landmark")
+    return small

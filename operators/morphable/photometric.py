@@ -1,0 +1,202 @@
+"""The photo itself as evidence: albedo and light, and where asked for pose and shape, from samples of the visible surface.
+
+Each surface sample is projected into the shrunken photo and reads colour and colour gradient there; the residual is the
+photo minus albedo times light. Landmarks, priors and samples meet in one set of normal equations (maximum a posteriori by
+damped Gauss-Newton). A triangle is looked up only to find which samples are hidden behind others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as nnf
+
+from operators.morphable import camera
+from operators.morphable.appearance import (
+    LIGHT,
+    AppearanceSettings,
+    appearance_system,
+    believable,
+    fit_appearance,
+    geman_mcclure,
+    known_unknowns,
+    light_cost,
+    light_slope,
+    robust_cost,
+    robust_scale,
+    volume,
+    volume_slope,
+)
+from operators.morphable.landmark_term import Geometry, LandmarkTerm
+from operators.morphable.light import light_precision
+from operators.morphable.linear import normal_equations, pad_columns, solve_spd
+from operators.morphable.model import MorphableModel
+from operators.morphable.sampled import Maps, Sampled, geometry_jacobian
+from operators.morphable.surface import SurfaceSamples
+from operators.rasterize.base import Rasterizer
+
+CHUNK = 16
+"""Faces worked on together."""
+
+
+@dataclass(frozen=True)
+class PhotometricSettings:
+    """`steps` on geometry, 0 = albedo and light alone; `px` side of the shrunken photo. `first` is how appearance is fitted
+    before the first step, `joint` the noise and robustness of the samples in the steps."""
+
+    steps: int = 0
+    px: int = 64
+    depth_px: int = 96
+    facing: float = 0.25
+    tolerance: float = 1e-3
+    first: AppearanceSettings = field(default_factory=AppearanceSettings)
+    joint: AppearanceSettings = field(default_factory=AppearanceSettings)
+
+
+@dataclass(frozen=True)
+class PhotometricFit:
+    """Coefficients, pose, albedo and light per face; `cost` before and after the steps; `seen` samples per face."""
+
+    coefficients: Float[Tensor, "faces modes"]
+    rotation: Float[Tensor, "faces 3 3"]
+    translation: Float[Tensor, "faces 3"]
+    albedo: Float[Tensor, "faces albedo"]
+    light: Float[Tensor, "faces 9 3"]
+    inliers: Float[Tensor, "faces samples"]
+    taken: Float[Tensor, " faces"]
+    """Accepted steps."""
+
+
+class PhotometricFitter:
+    """Albedo, light and optionally geometry of many faces. `samples` must be those of `model`."""
+
+    def __init__(
+        self, model: MorphableModel, samples: SurfaceSamples, rasterizer: Rasterizer, light_mean: Float[Tensor, "9 3"],
+        light_std: Float[Tensor, "9 3"], settings: PhotometricSettings = PhotometricSettings(),
+    ):  # fmt: skip
+        self.model, self.samples, self.rasterizer, self.settings = model, samples, rasterizer, settings
+        self.light_mean, self.light_std = light_mean, light_std
+        self.precision = light_precision(light_std, settings.joint.light_correlation)
+
+    def __call__(
+        self, photo: Float[Tensor, "faces height width 3"], skin: Float[Tensor, "faces height width"],
+        start: Geometry, landmarks: LandmarkTerm,
+    ) -> PhotometricFit:  # fmt: skip
+        """`photo` in [0, 1]; `skin` 1 where the face itself shows, 0 elsewhere; `start` from the landmarks."""
+        parts = []
+        for i in range(0, len(photo), CHUNK):
+            part = slice(i, i + CHUNK)
+            maps = Maps.of(photo[part], skin[part], self.settings.px)
+            geometry = (start[0][part], start[1][part], start[2][part])
+            parts.append(self._fit(maps, geometry, landmarks.take(part).cleaned()))
+        names = PhotometricFit.__dataclass_fields__
+        return PhotometricFit(**{name: torch.cat([getattr(p, name) for p in parts]) for name in names})
+
+    def _fit(self, maps: Maps, geometry: Geometry, term: LandmarkTerm) -> PhotometricFit:
+        seen = self.unhidden(geometry, term)
+        blank = self.light_std.new_zeros(len(geometry[0]), self.samples.albedo.shape[-1])
+        state = Sampled.of(self.samples, maps, geometry, term, blank, self.light_mean.expand(len(blank), -1, -1))
+        first = fit_appearance(
+            state.colour, seen * state.weight(self.settings.facing), state.normal, self.samples, self.light_mean,
+            self.light_std, self.settings.first,
+        )  # fmt: skip
+        state = state.shaded(self.samples, first.albedo, first.light)
+        taken = first.albedo.new_zeros(len(first.albedo))
+        inliers = first.inliers
+        if self.settings.steps:
+            state, inliers, taken = self._refine(maps, state, term, seen)
+        return PhotometricFit(*state.geometry, state.albedo, state.light, inliers, taken)
+
+    def unhidden(self, geometry: Geometry, term: LandmarkTerm) -> Float[Tensor, "faces samples"]:
+        """1 where no other part of the face lies in front of a sample."""
+        px = self.settings.depth_px
+        vertices = self.model.vertices(geometry[0])
+        inside = camera.to_camera(vertices, geometry[1], geometry[2])
+        placed = camera.project_with_depth(inside, term.focal_px, term.size)
+        placed = placed * placed.new_tensor([px / term.size, px / term.size, 1.0])
+        depth = self.rasterizer(placed, self.model.triangles, px, px).depth
+        depth = torch.where(torch.isfinite(depth), depth, torch.zeros_like(depth))
+        point = placed[:, self.samples.vertex]
+        grid = point[:, None, :, :2] / px * 2 - 1
+        front = nnf.grid_sample(depth[:, None], grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0, 0]
+        z = placed[..., 2]
+        margin = 0.03 * (z.amax(1) - z.amin(1))
+        return ((point[..., 2] <= front + margin[:, None]) & (front > 0)).to(vertices.dtype)
+
+    def _refine(self, maps: Maps, state: Sampled, term: LandmarkTerm, seen: Tensor) -> tuple[Sampled, Tensor, Tensor]:
+        settings, joint = self.settings, self.settings.joint
+        damping = seen.new_full((len(seen),), 1e-3)
+        taken, inliers = torch.zeros_like(damping), torch.zeros_like(seen)
+        for _ in range(settings.steps):
+            base = seen * believable(state.colour, state.weight(settings.facing))
+            base = base * (base.sum(1, keepdim=True) >= joint.min_samples)
+            scale = robust_scale(state.error, base > 0, joint.robust)
+            inliers = geman_mcclure(state.error, scale) * (base > 0)
+            share = base / base.sum(1, keepdim=True).clamp_min(1e-12)
+            H, g, known = self._system(state, term, base * inliers / joint.noise**2, share)
+            H.diagonal(dim1=1, dim2=2).mul_(1 + damping[:, None])
+            step, solved = solve_spd(H, g)
+            new = self._moved(maps, state, term, step)
+            before, after = (self._cost(s, term, base, scale, share, known) for s in (state, new))
+            better = (after < before) & solved & torch.isfinite(after)
+            damping = torch.where(better, damping * 0.1, damping * 30)
+            taken = taken + better
+            state = state.where(better, new)
+        return state, inliers, taken
+
+    def _moved(self, maps: Maps, state: Sampled, term: LandmarkTerm, step: Tensor) -> Sampled:
+        coefficients, rotation, translation = state.geometry
+        shape = 6 + coefficients.shape[1]
+        turned = camera.rotation_from_axis_angle(step[:, :3]) @ rotation
+        geometry = (coefficients + step[:, 6:shape], turned, translation + step[:, 3:6])
+        light = state.light + step[:, shape : shape + LIGHT].unflatten(1, (3, 9)).mT
+        return Sampled.of(self.samples, maps, geometry, term, state.albedo + step[:, shape + LIGHT :], light)
+
+    def _cost(
+        self, state: Sampled, term: LandmarkTerm, base: Tensor, scale: Tensor, share: Tensor, known: tuple[Tensor, Tensor]
+    ) -> Float[Tensor, " faces"]:
+        shape, behind = term.cost(state.geometry)
+        cost = shape + robust_cost(state.error, base, scale, self.settings.joint.noise) + state.albedo.square().sum(1)
+        cost = cost + light_cost(state.light, self.light_mean, self.precision)
+        cost = cost + 2 * volume(state.tint, state.shading, share, known)
+        return torch.where(behind, torch.full_like(cost, torch.inf), cost)
+
+    def _system(
+        self, state: Sampled, term: LandmarkTerm, w: Tensor, share: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Normal equations H step = g for (pose and shape, light, albedo), and the `known_unknowns`."""
+        shape_H, shape_g = term.system(state.geometry)
+        residual = state.colour - state.tint * state.shading
+        look_H, look_g = appearance_system(self.samples, state.harmonics, state.tint, state.shading, residual, w)
+        look_H[:, :LIGHT, :LIGHT] += self.precision
+        look_g[:, :LIGHT] -= light_slope(state.light, self.light_mean, self.precision)
+        look_H.diagonal(dim1=1, dim2=2)[:, LIGHT:] += 1
+        look_g[:, LIGHT:] -= state.albedo
+        known = known_unknowns(look_H, self.precision)
+        look_g -= volume_slope(self.samples, state.harmonics, state.tint, state.shading, share, known)
+        root = w.sqrt()
+        J = geometry_jacobian(self.samples, state, term) * root[..., None, None]
+        J = J.flatten(1, 2)
+        shape, look = shape_H.shape[1], look_H.shape[1]
+        gram, moment = normal_equations(J, (residual * root[..., None]).flatten(1))
+        H = J.new_zeros(len(w), shape + look, shape + look)
+        H[:, :shape, :shape] = shape_H + gram
+        H[:, shape:, shape:] = look_H
+        cross = self._cross(J, state, root)
+        H[:, :shape, shape:] = cross
+        H[:, shape:, :shape] = cross.mT
+        return H, torch.cat((moment - shape_g, look_g), 1), known
+
+    def _cross(self, J: Tensor, state: Sampled, root: Tensor) -> Tensor:
+        """J' times the derivative by light and albedo."""
+        width = J.shape[-1]
+        J = pad_columns(J)
+        rows = J.unflatten(1, (-1, 3))
+        by_light = [state.harmonics * (root * state.tint[..., c])[..., None] for c in range(3)]
+        light = [(rows[:, :, c].mT @ pad_columns(by_light[c]))[..., :9] for c in range(3)]
+        by_albedo = self.samples.albedo * (root[..., None] * state.shading)[..., None]
+        albedo = (J.mT @ pad_columns(by_albedo.flatten(1, 2)))[..., : self.samples.albedo.shape[-1]]
+        return torch.cat((*light, albedo), -1)[:, :width]
