@@ -39,19 +39,22 @@ class Benchmark:
     name: str
     what: str
     function: Callable[[Options], Figures]
+    group: str = ""
 
 
 _REGISTRY: dict[str, Benchmark] = {}
 
 
-def benchmark(what: str, name: str | None = None) -> Callable[[Callable[[Options], Figures]], Callable[[Options], Figures]]:
-    """Register a function under its own name (or `name`)."""
+def benchmark(
+    what: str, name: str | None = None, group: str = ""
+) -> Callable[[Callable[[Options], Figures]], Callable[[Options], Figures]]:
+    """Register a function under its own name (or `name`); a `group` is run whole by its name."""
 
     def register(function: Callable[[Options], Figures]) -> Callable[[Options], Figures]:
         key = name or function.__name__
         if key in _REGISTRY and _REGISTRY[key].function.__module__ != function.__module__:
             raise ValueError(f"two benchmarks are called {key}")
-        _REGISTRY[key] = Benchmark(key, what, function)
+        _REGISTRY[key] = Benchmark(key, what, function, group)
         return function
 
     return register
@@ -103,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m jobs.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", help="a benchmark, `list`, or `all`")
+    parser.add_argument("name", help="a benchmark, a group of them, `list`, or `all`")
     parser.add_argument("--json", metavar="FILE", help="also write machine and figures as JSON")
     parser.add_argument("--scale", type=float, default=1.0, help="amount of work, 1 = default")
     parser.add_argument("--repeat", type=int, default=1, help="how often each figure is taken (default 1)")
@@ -111,12 +114,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = find()
     if options.name == "list":
         width = max(map(len, found), default=0)
-        print("\n".join(f"{entry.name:<{width}}  {entry.what}" for entry in found.values()))
+        for entry in found.values():
+            print(f"{entry.name:<{width}}  {entry.what}" + (f" [{entry.group}]" if entry.group else ""))
         return 0
-    if options.name != "all" and options.name not in found:
-        print(f"no benchmark {options.name!r}: expected one of {', '.join(found)}, list, all", file=sys.stderr)
+    chosen = [entry for entry in found.values() if options.name in ("all", entry.name, entry.group)]
+    if not chosen:
+        groups = dict.fromkeys(entry.group for entry in found.values() if entry.group)
+        print(f"no benchmark {options.name!r}: expected one of {', '.join([*found, *groups])}, list, all", file=sys.stderr)
         return 2
-    chosen = list(found.values()) if options.name == "all" else [found[options.name]]
     results: dict[str, Any] = {}
     failed = False
     for entry in chosen:

@@ -14,7 +14,6 @@ from operators.morphable import camera
 from operators.morphable.atlas import AlbedoModel
 from operators.morphable.bases import load_basis
 from operators.morphable.basis import FaceBasis
-from operators.morphable.draw import supersampled
 from operators.morphable.light import shade, to_viewer
 from operators.morphable.model import MorphableModel
 from operators.morphable.subdivide import midpoint_split
@@ -167,7 +166,7 @@ def _make_part(model: MorphableModel, n: int, seed: int, settings: SceneSettings
         painted *= _beard(basis, rng)[None, :, None]
     placed = camera.project_with_depth(camera.to_camera(vertices, rotation, translation), focal, SIZE)
     by = 3
-    fragments = supersampled(select("numba"), placed, model.triangles, SIZE, by)
+    fragments = select("numba")(placed * placed.new_tensor([by, by, 1.0]), model.triangles, SIZE * by, SIZE * by)
     attributes = torch.cat((painted, to_viewer(model.normals(vertices), rotation)), -1)
     pixels = interpolate(attributes, fragments, model.triangles)
     normal = torch.nn.functional.normalize(pixels[..., 3:], dim=-1).flatten(1, 2)
