@@ -35,7 +35,8 @@ class Drawing:
         if self.colour.is_cuda or self.colour.requires_grad:
             return to_uint8(self.over(background / 255, opacity))
         out = torch.empty(self.colour.shape, dtype=torch.uint8)
-        blend(*(a.contiguous().numpy() for a in (self.colour, self.coverage, background)), opacity, out.numpy())
+        colour, coverage, ground = (a.contiguous().numpy() for a in (self.colour, self.coverage, background))
+        blend(colour, coverage, ground, opacity, out.numpy())
         return out
 
 

@@ -6,14 +6,14 @@ face's bits do not depend on its company.
 
 from __future__ import annotations
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
 
 _F = np.float32
 _BINS = 4096
-_kernel = numba.njit(cache=True, error_model="numpy", nogil=True)
+_kernel: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 @_kernel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
@@ -15,6 +15,7 @@ from operators.rasterize.threads import share
 
 _FOCAL = 4.0
 _FILL = 0.78
+_kernel: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 def placed(
@@ -55,7 +56,7 @@ def turned(
     return points.unflatten(0, (count, views))
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@_kernel
 @no_type_check
 def _place(vertices, axes, translation, focal, middle, out, first, step):
     pictures = len(out) // max(len(vertices), 1)
