@@ -39,7 +39,7 @@ class MorphableFitterConfig(OperatorConfig):
 
     basis: str = option(
         "open_face",
-        "face basis: open_face, one that jobs.assets converted (ict_facekit_face, bfm2009_front_face, flame2023_face), or an .npz",
+        "face basis: open_face, a converted one (ict_facekit_face, bfm2009_front_face, flame2023_face …), or an .npz",
     )
     points: Literal["auto", "468", "68"] = option("auto", "landmarks to fit; auto takes 468 where the basis knows them")
     focal: float = option(4.0, "focal length in crop sizes, where nothing better is known")
