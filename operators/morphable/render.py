@@ -61,7 +61,7 @@ class FaceRendererConfig(OperatorConfig):
             raise ValueError(f"views_pitch_deg: expected one pitch, or one for each of views_deg, got {got}")
 
 
-_WRITERS = {"obj": ObjWriter, "ply": PlyWriter, "glb": GlbWriter}
+WRITERS = {"obj": ObjWriter, "ply": PlyWriter, "glb": GlbWriter}
 
 
 class FaceRenderer:
@@ -95,7 +95,7 @@ class FaceRenderer:
         self.rasterizer = select(config.rasterizer, device)
         self.culling = select(config.rasterizer, device, cull_backfaces=True)
         self.writers: dict[str, MeshWriter] = {
-            f"mesh_{kind}": _WRITERS[kind](basis) for kind in config.mesh_formats if config.mesh
+            f"mesh_{kind}": WRITERS[kind](basis) for kind in config.mesh_formats if config.mesh
         }
 
     def __call__(self, batch: Batch) -> Batch:
