@@ -81,7 +81,7 @@ def _last(high, size):
 @_kernel
 @no_type_check
 def classify(a, b, c, xs, ys, height, width, kind):
-    """Kind of each triangle: 0 = touches no pixel centre, _LARGE, or from the columns and rows of centres it can touch."""
+    """Kind of each triangle: 0 = touches no pixel centre, LARGE, or from the columns and rows of centres it can touch."""
     for t in range(a.shape[0]):
         ax, bx, cx = xs[_u8(a[t])], xs[_u8(b[t])], xs[_u8(c[t])]
         ay, by, cy = ys[_u8(a[t])], ys[_u8(b[t])], ys[_u8(c[t])]
