@@ -75,8 +75,8 @@ def measure(bench: Bench, scenes: Scenes, noise_px: float, settings: Photometric
     weights = (~hidden).float()
     fit_settings = FitSettings(noise_px=max(noise_px, 0.3))
     points, basis = bench.model.points("68"), bench.model.basis
-    light = (torch.as_tensor(v, dtype=torch.float32) for v in (basis.light_mean, basis.light_std))
-    fitter = PhotometricFitter(bench.model, bench.samples, select("numba"), *light, settings)
+    mean, std = (torch.as_tensor(v, dtype=torch.float32) for v in (basis.light_mean, basis.light_std))
+    fitter = PhotometricFitter(bench.model, bench.samples, select("numba"), mean, std, settings)
     term = LandmarkTerm(points, target, weights, scenes.focal, SIZE, fit_settings, torch.ones(n))
     photo, skin = scenes.image.float() / 255, scenes.visible.float()
     seconds = []
