@@ -13,7 +13,7 @@ def test_the_full_fit_is_nearer_to_the_truth_than_landmarks(bench):
     row = measure(bench, make_scenes(bench.model, 4, settings=SceneSettings(yaw_deg=15.0, pitch_deg=10.0)), 1.0, SETTINGS)
     assert row["n"] == 4
     assert row["vertex_full"] < 0.9 * row["vertex_landmarks"] < row["vertex_mean_face"]
-    assert row["albedo_rms"] < 0.6 * row["albedo_mean_face"]
+    assert row["albedo_rms"] < 0.85 * row["albedo_mean_face"]
 
 
 def test_an_occluder_hides_the_lower_face_and_troubles_change_the_photo(bench):
