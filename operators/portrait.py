@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from operators.morphable import camera
 from operators.morphable.atlas import AlbedoModel, TextureAtlas
 from operators.morphable.basis import FaceBasis
-from operators.morphable.draw import draw_textured
+from operators.morphable.draw import draw_textured, supersampled
 from operators.morphable.light import to_viewer
 from operators.morphable.model import MorphableModel
 from operators.morphable.texture import model_texture
@@ -63,7 +63,7 @@ class PortraitMaker:
         normals = to_viewer(self.model.normals(vertices), rotation)
         texels = model_texture(self.atlas, albedo, normals, torch.as_tensor(light[None], dtype=torch.float32))
         texture = self.atlas.spread(texels)
-        fragments = self.rasterizer(placed * torch.tensor([2, 2, 1.0]), self.model.triangles, 2 * size, 2 * size)
+        fragments = supersampled(self.rasterizer, placed, self.model.triangles, size, 2)
         drawing = draw_textured(fragments, self.corner_uv, texture, 2)
         points = placed[0].numpy()[basis.landmarks468]
         skin = np.median(drawing.colour[0][drawing.coverage[0] > 0.9].numpy(), axis=0)

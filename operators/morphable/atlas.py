@@ -94,7 +94,7 @@ class TextureAtlas:
             return torch.as_tensor(np.ascontiguousarray(array), device=device)
 
         self.texels, self.triangle, self.corners, self.barycentric = put(texels), put(triangle), put(corners), put(weights)
-        self.mirror = put(KDTree(place).query(place * [-1, 1, 1])[1].astype(np.int64))
+        self.mirror = put(np.asarray(KDTree(place).query(place * [-1, 1, 1])[1], np.int64))
         self.source = put(slot[(rows * px + columns).ravel()])
         self.albedo = albedo.at(self.triangle, self.barycentric).flatten(0, 1).contiguous()
 

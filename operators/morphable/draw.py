@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int, Num, UInt8
 from torch import Tensor
 
-from operators.rasterize.base import Fragments
+from operators.rasterize.base import Fragments, Rasterizer
 from operators.rasterize.textured import average_texture, blend
 
 
@@ -35,8 +35,20 @@ class Drawing:
         if self.colour.is_cuda or self.colour.requires_grad:
             return to_uint8(self.over(background / 255, opacity))
         out = torch.empty(self.colour.shape, dtype=torch.uint8)
-        blend(*(a.contiguous().numpy() for a in (self.colour, self.coverage, background)), opacity, out.numpy())
+        colour, coverage, ground = (a.contiguous().numpy() for a in (self.colour, self.coverage, background))
+        blend(colour, coverage, ground, opacity, out.numpy())
         return out
+
+
+def supersampled(
+    rasterizer: Rasterizer,
+    vertices_px: Float[Tensor, "faces vertices 3"],
+    triangles: Int[Tensor, "triangles 3"],
+    size: int,
+    by: int = 2,
+) -> Fragments:
+    """Fragments of a `size` x `size` picture at `by` times its resolution."""
+    return rasterizer(vertices_px * vertices_px.new_tensor([by, by, 1.0]), triangles, size * by, size * by)
 
 
 def draw_textured(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, no_type_check
+from typing import Protocol, no_type_check, runtime_checkable
 
 import numba
 import numpy as np
@@ -22,6 +22,7 @@ class ExportedFace:
     texture: UInt8[np.ndarray, "px px 3"]
 
 
+@runtime_checkable
 class MeshWriter(Protocol):
     """Writes meshes of one basis; all that they share is formatted once. Same face, same bytes."""
 

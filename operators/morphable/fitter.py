@@ -68,7 +68,7 @@ class MorphableFitterConfig(OperatorConfig):
     pixel_noise: float = option(0.06, "standard deviation of a sample's colour against the albedo and light priors")
     photometric_steps: int = option(0, "steps that refine pose and shape by the photo itself; 0 = landmarks alone")
     photometric_noise: float = option(0.05, "standard deviation of a sample's colour in those steps")
-    rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
+    rasterizer: Literal["auto", "numba", "triton", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(64, "faces fitted together")
 
 

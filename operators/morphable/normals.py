@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from operators.threads import as_torch
+from operators.rasterize.threads import share
 
 
 def vertex_normals(
@@ -35,15 +35,15 @@ def mesh_normals(
 ) -> Float[np.ndarray, "faces vertices 3"]:
     """The same for arrays, in their own precision."""
     out = np.zeros(points.shape, points.dtype)
-    with as_torch():
-        _normals(np.ascontiguousarray(points), np.ascontiguousarray(triangles), out)
+    given = np.ascontiguousarray(points), np.ascontiguousarray(triangles)
+    share(lambda first, step: _normals(*given, out, first, step), len(out))
     return out
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True)
 @no_type_check
-def _normals(points, triangles, out):
-    for f in numba.prange(len(points)):
+def _normals(points, triangles, out, first, step):
+    for f in range(first, len(points), step):
         p, n = points[f], out[f]
         for t in range(len(triangles)):
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]

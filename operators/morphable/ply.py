@@ -64,7 +64,8 @@ def texture_at(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
     place = np.clip(uv * px - 0.5, 0, px - 1)
     low = np.minimum(place.astype(np.int64), max(px - 2, 0))
     high = np.minimum(low + 1, px - 1)
-    fx, fy = np.moveaxis(place - low, -1, 0)[..., None]
-    upper = texture[low[:, 1], low[:, 0]] * (1 - fx) + texture[low[:, 1], high[:, 0]] * fx
-    lower = texture[high[:, 1], low[:, 0]] * (1 - fx) + texture[high[:, 1], high[:, 0]] * fx
+    fx, fy = (place - low)[:, :1], (place - low)[:, 1:]
+    (left, top), (right, bottom) = low.T, high.T
+    upper = texture[top, left] * (1 - fx) + texture[top, right] * fx
+    lower = texture[bottom, left] * (1 - fx) + texture[bottom, right] * fx
     return (upper * (1 - fy) + lower * fy + 0.5).astype(np.uint8)

@@ -52,7 +52,7 @@ class FaceRendererConfig(OperatorConfig):
     occluder_margin: float = option(0.02, "band around the occluder where the photo is not used, as a share of the crop size")
     skin_edge: float = option(0.015, "width over which visible skin fades into the model's, as a share of the crop size")
     supersample: int = option(2, "samples per pixel along each axis")
-    rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
+    rasterizer: Literal["auto", "numba", "triton", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(16, "faces drawn together")
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class FaceRendererConfig(OperatorConfig):
             raise ValueError(f"views_pitch_deg: expected one pitch, or one for each of views_deg, got {got}")
 
 
-_WRITERS = {"obj": ObjWriter, "ply": PlyWriter, "glb": GlbWriter}
+WRITERS = {"obj": ObjWriter, "ply": PlyWriter, "glb": GlbWriter}
 
 
 class FaceRenderer:
@@ -95,7 +95,7 @@ class FaceRenderer:
         self.rasterizer = select(config.rasterizer, device)
         self.culling = select(config.rasterizer, device, cull_backfaces=True)
         self.writers: dict[str, MeshWriter] = {
-            f"mesh_{kind}": _WRITERS[kind](basis) for kind in config.mesh_formats if config.mesh
+            f"mesh_{kind}": WRITERS[kind](basis) for kind in config.mesh_formats if config.mesh
         }
 
     def __call__(self, batch: Batch) -> Batch:

@@ -1,24 +1,26 @@
 """Texture work on the CPU, texel by texel in compiled loops: the same results as the tensor code in `texture`.
 
-Every function is parallel over faces and touches one face at a time, so that a face's bits do not depend on its company.
+Every function does faces first, first + step, ... one at a time: threads share them (see `operators.rasterize.threads`), and a
+face's bits do not depend on its company.
 """
 
 from __future__ import annotations
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
 
 _F = np.float32
 _BINS = 4096
+_kernel: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@_kernel
 @no_type_check
-def lit(tint, normals, light, corners, weights, out):
+def lit(tint, normals, light, corners, weights, out, first, step):
     """out (faces, covered, 3): tint times the light at the vertices, interpolated; in [0, 1]."""
-    for f in numba.prange(len(out)):
+    for f in range(first, len(out), step):
         shading = np.empty((normals.shape[1], 3), _F)
         for v in range(normals.shape[1]):
             x, y, z = normals[f, v, 0], normals[f, v, 1], normals[f, v, 2]
@@ -37,13 +39,13 @@ def lit(tint, normals, light, corners, weights, out):
                 out[f, i, k] = min(max(tint[f, 3 * i + k] * level, _F(0)), _F(1))
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@_kernel
 @no_type_check
-def sample(photo, usable, placed, facing, depth, corners, weights, slack, photo_out, trust_out):
+def sample(photo, usable, placed, facing, depth, corners, weights, slack, photo_out, trust_out, first, step):
     """photo_out (faces, covered, 3) in [0, 1] and trust_out (faces, covered); both 0 where a texel is not to be trusted."""
     height, width = usable.shape[1], usable.shape[2]
     by_y, by_x = _F(depth.shape[1] / height), _F(depth.shape[2] / width)
-    for f in numba.prange(len(trust_out)):
+    for f in range(first, len(trust_out), step):
         near, far = np.inf, -np.inf
         for v in range(placed.shape[1]):
             near, far = min(near, placed[f, v, 2]), max(far, placed[f, v, 2])
@@ -85,15 +87,15 @@ def sample(photo, usable, placed, facing, depth, corners, weights, slack, photo_
             photo_out[f, i, 0], photo_out[f, i, 1], photo_out[f, i, 2] = red * scale, green * scale, blue * scale
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@_kernel
 @no_type_check
-def joined(model, photo, trust, mirror, texels, px, mirror_trust, eps, clip, spread, out):
+def joined(model, photo, trust, mirror, texels, px, mirror_trust, eps, clip, spread, out, first, step):
     """out (faces, covered, 3) uint8: `texture.complete` at the covered texels."""
-    for f in numba.prange(len(out)):
+    for f in range(first, len(out), step):
         _joined_one(model[f], photo[f], trust[f], mirror, texels, px, mirror_trust, eps, clip, spread, out[f])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_kernel
 @no_type_check
 def _joined_one(model, photo, trust, mirror, texels, px, mirror_trust, eps, clip, spread, out):
     count = len(texels)
@@ -129,7 +131,7 @@ def _joined_one(model, photo, trust, mirror, texels, px, mirror_trust, eps, clip
             out[i, k] = np.uint8(np.int32(min(max(value, _F(0)), _F(1)) * _F(255) + _F(0.5)))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_kernel
 @no_type_check
 def _medians(ratio, trust, clip):
     """Lower median per channel where trust is above a half, to a 4096th of the range; 0 where there is none."""
@@ -152,7 +154,7 @@ def _medians(ratio, trust, clip):
     return out
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_kernel
 @no_type_check
 def _pooled(field):
     """Half the size: sums of 2 x 2 premultiplied values and weights, scaled so that a weight is at most 1."""
@@ -170,7 +172,7 @@ def _pooled(field):
     return out
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_kernel
 @no_type_check
 def _spread(field):
     """The field completed: itself as far as its weights go, the completed half-size field for the rest."""

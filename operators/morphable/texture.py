@@ -19,7 +19,7 @@ from operators.morphable.draw import to_uint8
 from operators.morphable.light import shade
 from operators.morphable.model import rows_times
 from operators.rasterize.base import Fragments
-from operators.threads import as_torch
+from operators.rasterize.threads import share
 
 _EPS = 0.02
 _CLIP = 1.5
@@ -41,8 +41,8 @@ def model_texture(
     tint = _tint(atlas, albedo)
     if _compiled(tint, normals, light):
         out = torch.empty(len(tint), len(atlas.texels), 3)
-        with as_torch():
-            texels.lit(*_arrays(tint, normals, light, atlas.corners, atlas.barycentric), out.numpy())
+        given = _arrays(tint, normals, light, atlas.corners, atlas.barycentric)
+        share(lambda first, step: texels.lit(*given, out.numpy(), first, step), len(out))
         return out
     return (tint.unflatten(1, (-1, 3)) * atlas.interpolate(shade(normals, light))).clamp(0, 1)
 
@@ -58,9 +58,8 @@ def unwrap(
     """
     if _compiled(vertices_px, normals_camera, usable):
         colour, trust = torch.empty(len(photo), len(atlas.texels), 3), torch.empty(len(photo), len(atlas.texels))
-        given = (photo, usable, vertices_px, normals_camera[..., 2], fragments.depth, atlas.corners, atlas.barycentric)
-        with as_torch():
-            texels.sample(*_arrays(*given), _SLACK, colour.numpy(), trust.numpy())
+        given = _arrays(photo, usable, vertices_px, normals_camera[..., 2], fragments.depth, atlas.corners, atlas.barycentric)
+        share(lambda first, step: texels.sample(*given, _SLACK, colour.numpy(), trust.numpy(), first, step), len(photo))
         return colour, trust
     height, width = usable.shape[1:]
     place = atlas.interpolate(vertices_px)
@@ -90,9 +89,9 @@ def complete(
     """
     if _compiled(model, photo, trust):
         out = torch.empty(model.shape, dtype=torch.uint8)
+        given = _arrays(model, photo, trust, atlas.mirror, atlas.texels)
         settings = (atlas.px, *map(np.float32, (mirror_trust, _EPS, _CLIP, _OUTLIER)))
-        with as_torch():
-            texels.joined(*_arrays(model, photo, trust, atlas.mirror, atlas.texels), *settings, out.numpy())
+        share(lambda first, step: texels.joined(*given, *settings, out.numpy(), first, step), len(out))
         return atlas.spread(out)
     ratio = torch.log((photo + _EPS) / (model + _EPS)).clamp(-_CLIP, _CLIP)
     sure = trust * plausible(ratio, trust)

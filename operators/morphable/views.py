@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from operators.morphable import camera
-from operators.threads import as_torch
+from operators.rasterize.threads import share
 
 _FOCAL = 4.0
 _FILL = 0.78
+_kernel: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 def placed(
@@ -30,9 +31,9 @@ def placed(
         inside = camera.to_camera(repeated, rotation, translation)
         return camera.project_with_depth(inside, focal_px, size) * vertices.new_tensor([scale, scale, 1.0])
     out = torch.empty(len(rotation), *vertices.shape[1:])
-    given = (vertices, camera.camera_axes(rotation), translation, focal_px * scale)
-    with as_torch():
-        _place(*(t.contiguous().numpy() for t in given), np.float32(size * scale / 2), out.numpy())
+    tensors = (vertices, camera.camera_axes(rotation), translation, focal_px * scale)
+    given, middle = [t.contiguous().numpy() for t in tensors], np.float32(size * scale / 2)
+    share(lambda first, step: _place(*given, middle, out.numpy(), first, step), len(out))
     return out
 
 
@@ -55,11 +56,11 @@ def turned(
     return points.unflatten(0, (count, views))
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@_kernel
 @no_type_check
-def _place(vertices, axes, translation, focal, middle, out):
+def _place(vertices, axes, translation, focal, middle, out, first, step):
     pictures = len(out) // max(len(vertices), 1)
-    for f in numba.prange(len(out)):
+    for f in range(first, len(out), step):
         points, r, t, to = vertices[f // pictures], axes[f], translation[f], out[f]
         for v in range(len(points)):
             x, y, z = points[v, 0], points[v, 1], points[v, 2]

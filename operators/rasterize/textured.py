@@ -12,7 +12,7 @@ from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
 from operators.rasterize.base import Fragments
-from operators.threads import as_torch
+from operators.rasterize.threads import share
 
 _F = np.float32
 _CLOSE = _F(1.0)
@@ -37,8 +37,8 @@ def average_texture(
     given = (fragments.pix_to_face, fragments.barycentric, (corner_uv * px - 0.5).flatten(1), textures.flatten(1))
     index, weights, place, texture = (a.detach().contiguous().numpy() for a in given)
     scale = _F(1 / 255 if texture.dtype == np.uint8 else 1)
-    with as_torch():
-        _averaging(block)(index, weights, place, texture, px, scale, colour.numpy(), coverage.numpy())
+    average, given = _averaging(block), (index, weights, place, texture, px, scale, colour.numpy(), coverage.numpy())
+    share(lambda first, step: average(*given, first, step), n)
     return colour, coverage
 
 
@@ -47,7 +47,7 @@ def average_texture(
 def _averaging(block: int):
     """The loop for one size of block, which is known to the compiler so that it can unroll: half the time."""
 
-    @numba.njit(cache=True, error_model="numpy")
+    @numba.njit(cache=True, error_model="numpy", nogil=True)
     def one(index, weights, place, texture, px, scale, colour, coverage):
         last, share = _F(px - 1), _F(1 / (block * block))
         us, vs = np.empty(block * block, _F), np.empty(block * block, _F)
@@ -93,9 +93,9 @@ def _averaging(block: int):
                 by = scale / _F(max(looks, 1))
                 colour[y, x, 0], colour[y, x, 1], colour[y, x, 2] = red * by, green * by, blue * by
 
-    @numba.njit(cache=True, parallel=True, error_model="numpy")
-    def every(index, weights, place, textures, px, scale, colour, coverage):
-        for f in numba.prange(index.shape[0]):
+    @numba.njit(cache=True, error_model="numpy", nogil=True)
+    def every(index, weights, place, textures, px, scale, colour, coverage, first, step):
+        for f in range(first, index.shape[0], step):
             one(index[f], weights[f], place, textures[f % len(textures)], px, scale, colour[f], coverage[f])
 
     return every
@@ -110,17 +110,14 @@ def blend(
 ) -> None:
     """Writes colour over background (one for each face or one for all) into `out`, rounded."""
     pixels = (len(out), -1, 3)
-    with as_torch():
-        _blend(
-            colour.reshape(pixels), coverage.reshape(len(out), -1), background.reshape(len(background), -1, 3), _F(opacity),
-            out.reshape(pixels),
-        )  # fmt: skip
+    given = colour.reshape(pixels), coverage.reshape(len(out), -1), background.reshape(len(background), -1, 3)
+    share(lambda first, step: _blend(*given, _F(opacity), out.reshape(pixels), first, step), len(out))
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 @no_type_check
-def _blend(colour, coverage, background, opacity, out):
-    for f in numba.prange(len(out)):
+def _blend(colour, coverage, background, opacity, out, first, step):
+    for f in range(first, len(out), step):
         above, below, to = colour[f], background[f % len(background)], out[f]
         for p in range(len(to)):
             share = opacity * coverage[f, p]

@@ -9,7 +9,7 @@ from operators.batch import Batch
 from operators.morphable import camera
 from operators.morphable.atlas import AlbedoModel, TextureAtlas
 from operators.morphable.bases.synthetic import synthetic_basis
-from operators.morphable.draw import draw_textured, to_uint8
+from operators.morphable.draw import draw_textured, supersampled, to_uint8
 from operators.morphable.light import to_viewer
 from operators.morphable.model import MorphableModel
 from operators.morphable.texture import model_texture
@@ -33,7 +33,7 @@ def make_scene(n: int = 4, seed: int = 0) -> tuple[Batch, dict[str, torch.Tensor
     translation = torch.tensor([0.0, 0, 120]).repeat(n, 1)
     vertices = model.vertices(coefficients)
     placed = camera.project_with_depth(camera.to_camera(vertices, rotation, translation), focal, SIZE)
-    fragments = select("numba")(placed * torch.tensor([2, 2, 1.0]), model.triangles, 2 * SIZE, 2 * SIZE)
+    fragments = supersampled(select("numba"), placed, model.triangles, SIZE)
     texture = atlas.spread(model_texture(atlas, albedo, to_viewer(model.normals(vertices), rotation), light))
     corner_uv = torch.as_tensor(basis.uv[basis.uv_triangles])
     drawing = draw_textured(fragments, corner_uv, texture)

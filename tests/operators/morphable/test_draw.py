@@ -1,14 +1,10 @@
 import torch
 
-from operators.morphable.draw import Drawing, bilinear, draw_textured, to_uint8
+from operators.morphable.draw import Drawing, bilinear, draw_textured, supersampled, to_uint8
 from operators.rasterize import select
 
 TRIANGLES = torch.tensor([[0, 2, 1], [1, 2, 3]])
 SQUARE = torch.tensor([[[4.0, 4, 1], [12, 4, 1], [4, 12, 1], [12, 12, 1]]])
-
-
-def fragments(vertices, by):
-    return select("numba")(vertices * torch.tensor([by, by, 1.0]), TRIANGLES, 16 * by, 16 * by)
 
 
 def ramp(px):
@@ -22,14 +18,14 @@ UV = torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1]])[TRIANGLES]
 
 def test_texture_lies_as_it_should():
     texture = torch.rand(1, 8, 8, 3, generator=torch.Generator().manual_seed(0))
-    drawing = draw_textured(fragments(SQUARE, 1), UV, texture, 1)
+    drawing = draw_textured(supersampled(select("numba"), SQUARE, TRIANGLES, 16, 1), UV, texture, 1)
     torch.testing.assert_close(drawing.colour[0, 4:12, 4:12], texture[0], atol=1e-4, rtol=0)
     assert drawing.coverage.sum() == 64
 
 
 def test_edges_blend_and_the_surface_keeps_its_colour():
     shifted = SQUARE + torch.tensor([0.5, 0, 0])
-    drawing = draw_textured(fragments(shifted, 2), UV, torch.full((1, 4, 4, 3), 0.8), 2)
+    drawing = draw_textured(supersampled(select("numba"), shifted, TRIANGLES, 16, 2), UV, torch.full((1, 4, 4, 3), 0.8), 2)
     assert drawing.coverage[0, 6, 4] == 0.5 and drawing.coverage[0, 6, 6] == 1
     torch.testing.assert_close(drawing.colour[0, 6, 4], torch.full((3,), 0.8))
     torch.testing.assert_close(drawing.over(torch.zeros(16, 16, 3))[0, 6, 4], torch.full((3,), 0.4))
@@ -37,7 +33,7 @@ def test_edges_blend_and_the_surface_keeps_its_colour():
 
 def test_gradients_reach_the_texture_and_the_picture_is_the_same():
     texture = ramp(8)
-    fine = fragments(SQUARE, 2)
+    fine = supersampled(select("numba"), SQUARE, TRIANGLES, 16, 2)
     fast = draw_textured(fine, UV, texture, 2)
     slow = draw_textured(fine, UV, texture.requires_grad_(), 2)
     inside = (0, slice(5, 11), slice(5, 11))  # at the rim the mean of clamped places is not the clamped mean
@@ -61,7 +57,7 @@ def test_to_uint8_rounds():
 
 def test_bytes_and_floats_are_the_same_texture():
     texture = torch.randint(0, 256, (1, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    fine = fragments(SQUARE, 2)
+    fine = supersampled(select("numba"), SQUARE, TRIANGLES, 16, 2)
     torch.testing.assert_close(draw_textured(fine, UV, texture, 2).colour, draw_textured(fine, UV, texture / 255, 2).colour)
 
 

@@ -78,6 +78,17 @@ def test_same_face_same_bytes_in_any_company(fitted, drawn):
         assert np.array_equal(alone[name][0], drawn[name][1]), name
 
 
+def test_threads_change_no_byte(fitted, drawn):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if before > 1 else 2)
+    try:
+        out = FaceRenderer(CONFIG)(fitted[0].copy()).faces
+    finally:
+        torch.set_num_threads(before)
+    for name in ("render", "overlay", "views", "mesh_texture"):
+        assert np.array_equal(out[name], drawn[name]), name
+
+
 def test_views_tilt_the_way_the_pitch_says():
     """Positive pitch turns the nose down and shows more of the forehead."""
     config = FaceRendererConfig(basis="synthetic", texture_px=64, views_deg=(0.0, 0.0, 0.0), views_pitch_deg=(-30.0, 0.0, 30.0))
