@@ -38,6 +38,8 @@ from operators.morphable.sampled import CHUNK, Maps, Sampled, geometry_jacobian
 from operators.morphable.surface import SurfaceSamples
 from operators.rasterize.base import Rasterizer
 
+_GPU_CHUNK = 256
+
 
 @dataclass(frozen=True)
 class PhotometricSettings:
@@ -86,8 +88,9 @@ class PhotometricFitter:
     ) -> PhotometricFit:  # fmt: skip
         """`photo` in [0, 1]; `skin` 1 where the face itself shows, 0 elsewhere; `start` from the landmarks."""
         parts = []
-        for i in range(0, max(len(photo), 1), CHUNK):
-            part = slice(i, i + CHUNK)
+        chunk = CHUNK if photo.device.type == "cpu" else _GPU_CHUNK
+        for i in range(0, max(len(photo), 1), chunk):
+            part = slice(i, i + chunk)
             maps = Maps.of(photo[part], skin[part], self.settings.px)
             geometry = (start[0][part], start[1][part], start[2][part])
             parts.append(self._fit(maps, geometry, landmarks.take(part).cleaned()))
