@@ -87,10 +87,23 @@ def quantile(
 ) -> Float[Tensor, "faces channels"]:
     """Quantile inside a mask, from every second pixel of every second line; 0 where the mask is empty."""
     within = within[:, ::2, ::2].flatten(1)
+    if values.device.type == "cpu":
+        return _selected(values[..., ::2, ::2].flatten(2), within, share)
     ordered = values[..., ::2, ::2].flatten(2).masked_fill(~within[:, None], float("inf")).sort(dim=-1).values
     index = (share * (within.sum(1) - 1)).round().clamp_min(0).to(torch.int64)
     found = ordered.gather(-1, index[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
     return torch.where(within.any(1)[:, None], found, torch.zeros_like(found))
+
+
+def _selected(values: Tensor, within: Tensor, share: float) -> Tensor:
+    """The same numbers by selection instead of sorting."""
+    out = torch.zeros(values.shape[:2], dtype=values.dtype)
+    index = (share * (within.sum(1) - 1)).round().clamp_min(0).tolist()
+    for face, (k, mask) in enumerate(zip(index, within.numpy(), strict=True)):
+        if mask.any():
+            chosen = np.compress(mask, values[face].detach().numpy(), axis=1)
+            out[face] = torch.from_numpy(np.partition(chosen, int(k), axis=1)[:, int(k)].copy())
+    return out
 
 
 def spread(

@@ -37,7 +37,10 @@ FILM_DIAGONAL_MM = 43.2666
 class MorphableFitterConfig(OperatorConfig):
     """Which basis to fit, how far to trust landmarks and pixels."""
 
-    basis: str = option("open_face", "face basis: a name (open_face, ict_facekit) or the path of an .npz file")
+    basis: str = option(
+        "open_face",
+        "face basis: open_face, one that jobs.assets converted (ict_facekit_face, bfm2009_front_face, flame2023_face), or an .npz",
+    )
     points: Literal["auto", "468", "68"] = option("auto", "landmarks to fit; auto takes 468 where the basis knows them")
     focal: float = option(4.0, "focal length in crop sizes, where nothing better is known")
     focal_from: Literal["guess", "exif"] = option(

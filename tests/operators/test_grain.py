@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.grain import bands, blur, blur_within, noise, spread
+from operators.grain import bands, blur, blur_within, noise, quantile, spread
 
 
 @pytest.mark.parametrize("sigma_px", [0.7, 2.0, 5.0, 12.0])
@@ -57,3 +57,15 @@ def test_noise_belongs_to_its_seed():
 def test_compiled_blur_is_the_reference(sigma_px):
     picture = torch.randn(2, 3, 41, 64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(blur(picture, sigma_px).double(), blur(picture.double(), sigma_px), atol=2e-6, rtol=0)
+
+
+def test_quantile_is_the_element_at_that_rank():
+    g = torch.Generator().manual_seed(0)
+    values, within = torch.randn(3, 2, 40, 36, generator=g), torch.rand(3, 40, 36, generator=g) > 0.6
+    within[1] = False
+    for share in (0.0, 0.3, 0.95, 1.0):
+        found = quantile(values, within, share)
+        assert (found[1] == 0).all()
+        for face in (0, 2):
+            ordered = values[face][:, ::2, ::2][:, within[face, ::2, ::2]].sort(dim=-1).values
+            assert torch.equal(found[face], ordered[:, round(share * (ordered.shape[1] - 1))])
