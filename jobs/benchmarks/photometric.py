@@ -7,8 +7,12 @@ python -m jobs.benchmarks.photometric --base ict_facekit.npz --faces 32
 from __future__ import annotations
 
 import argparse
+import resource
+import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -75,17 +79,19 @@ def measure(bench: Bench, scenes: Scenes, noise_px: float, settings: Photometric
     weights = (~hidden).float()
     fit_settings = FitSettings(noise_px=max(noise_px, 0.3))
     points, basis = bench.model.points("68"), bench.model.basis
-    light = (torch.as_tensor(v, dtype=torch.float32) for v in (basis.light_mean, basis.light_std))
-    fitter = PhotometricFitter(bench.model, bench.samples, select("numba"), *light, settings)
+    mean, std = (torch.as_tensor(v, dtype=torch.float32) for v in (basis.light_mean, basis.light_std))
+    fitter = PhotometricFitter(bench.model, bench.samples, select("numba"), mean, std, settings)
     term = LandmarkTerm(points, target, weights, scenes.focal, SIZE, fit_settings, torch.ones(n))
     photo, skin = scenes.image.float() / 255, scenes.visible.float()
     seconds = []
+    begin = time.perf_counter()
     for _ in range(repeat):
         start = time.process_time()
         fit = fit_landmarks(points, target, weights, scenes.focal, SIZE, fit_settings)
         middle = time.process_time()
         full = fitter(photo, skin, (fit.coefficients, fit.rotation, fit.translation), term)
         seconds.append((middle - start, time.process_time() - middle))
+    wall = (time.perf_counter() - begin) / repeat
     truth = scenes.vertices.numpy()
 
     def vertex(coefficients: Tensor) -> np.ndarray:
@@ -112,6 +118,7 @@ def measure(bench: Bench, scenes: Scenes, noise_px: float, settings: Photometric
         "light_rms": float((full.light - scenes.light).square().mean((1, 2)).sqrt().mean()),
         "landmark_ms": 1e3 * min(s[0] for s in seconds) / n,
         "photometric_ms": 1e3 * min(s[1] for s in seconds) / n,
+        "wall_s": wall,
     }
 
 
@@ -138,6 +145,34 @@ def run(base: str, faces: int, repeat: int) -> Figures:
 def photometric(options: Options) -> Figures:
     """On the base that ships, refined to the size of the usual cut of the Basel face model."""
     return run("open_face", max(4, round(32 * options.scale)), options.repeat)
+
+
+def _rate(base: str, faces: int, seconds: float) -> tuple[float, float, float]:
+    torch.set_num_threads(1)
+    bench = Bench.of(base)
+    scenes = make_scenes(bench.model, faces)
+    measure(bench, scenes, 1.0, SETTINGS)
+    times: list[float] = []
+    start = time.perf_counter()
+    wall = 0.0
+    while time.perf_counter() - start < seconds or len(times) < 2:
+        row = measure(bench, scenes, 1.0, SETTINGS)
+        times.append(row["landmark_ms"] + row["photometric_ms"])
+        wall += row["wall_s"]
+    return len(times) * faces / wall, statistics.median(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@benchmark("the full fit (landmarks, albedo, light, photometric steps) as 1 and 2 processes of one thread", group="engine")
+def photometric_rate(options: Options) -> Figures:
+    """On the base that ships, refined to the size of the usual cut of the Basel face model."""
+    figures: Figures = []
+    for processes in (1, 2):
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            runs = list(pool.map(_rate, *zip(*[("open_face", 32, 6.0 * options.scale)] * processes, strict=True)))
+        rates, cpu, memory = zip(*runs, strict=True)
+        row = {"processes": processes, "faces_per_s": sum(rates), "cpu_ms_per_face": statistics.median(cpu)}
+        figures.append({**row, "peak_mib": max(memory)})
+    return figures
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ def _make_part(model: MorphableModel, n: int, seed: int, settings: SceneSettings
         for picture, marks in zip(pictures, landmarks.numpy(), strict=True):
             _draw_glasses(picture, marks)
     hidden = _hidden(landmarks, settings.hidden)
-    pictures = np.where(hidden.numpy()[..., None], np.float32([0.45, 0.6, 0.7]), pictures)
+    pictures = np.where(hidden.numpy()[..., None], np.array([0.45, 0.6, 0.7], np.float32), pictures)
     pictures = pictures + settings.noise * rng.normal(size=pictures.shape).astype(np.float32)
     eight_bit = torch.as_tensor(np.rint(np.clip(pictures, 0, 1) * 255).astype(np.uint8))
     visible = (coverage > 0.99) & ~hidden

@@ -148,7 +148,7 @@ def geman_mcclure(error: Float[Tensor, "faces samples"], scale: Float[Tensor, "f
     return (1 / (1 + error / (2 * scale.square()))).square()
 
 
-def robust_cost(error: Tensor, base: Tensor, scale: Tensor, noise: float) -> Float[Tensor, " faces"]:
+def robust_cost(error: Tensor, base: Tensor, scale: Tensor, noise: Tensor | float) -> Float[Tensor, " faces"]:
     """The loss whose weights are `geman_mcclure`, over the three channels of each sample."""
     return (base * 3 * error / (1 + error / (2 * scale.square()))).sum(1) / noise**2
 

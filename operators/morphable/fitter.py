@@ -70,7 +70,7 @@ class MorphableFitterConfig(OperatorConfig):
     occluder_margin: float = option(0.02, "band around the occluder that is not skin, as a share of the crop size")
     pixel_noise: float = option(0.06, "standard deviation of a sample's colour against the albedo and light priors")
     photometric_steps: int = option(0, "steps that refine pose and shape by the photo itself; 0 = landmarks alone")
-    photometric_noise: float = option(0.1, "standard deviation of a sample's colour in those steps")
+    photometric_noise: float = option(0.05, "standard deviation of a sample's colour in those steps")
     rasterizer: Literal["auto", "numba", "triton", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(64, "faces fitted together")
 
@@ -135,14 +135,14 @@ class MorphableFitter:
     def _photometric(self, device: str) -> PhotometricFitter:
         config, basis = self.config, self.model.basis
         samples = SurfaceSamples(self.model, AlbedoModel(basis, device), config.appearance_samples)
-        light = (torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (basis.light_mean, basis.light_std))
+        mean, std = (torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (basis.light_mean, basis.light_std))
         settings = PhotometricSettings(
             steps=config.photometric_steps,
             px=config.appearance_px,
             first=AppearanceSettings(noise=config.pixel_noise),
             joint=AppearanceSettings(noise=config.photometric_noise),
         )
-        return PhotometricFitter(self.model, samples, select(config.rasterizer, device), *light, settings)
+        return PhotometricFitter(self.model, samples, select(config.rasterizer, device), mean, std, settings)
 
     def __call__(self, batch: Batch) -> Batch:
         live = batch.live_faces()

@@ -29,17 +29,17 @@ class LandmarkTerm:
 
     def take(self, index: Int[Tensor, " some"] | slice) -> LandmarkTerm:
         """The term of some of the faces."""
-        chosen = (v[index] for v in (self.target, self.weights, self.focal_px))
-        return LandmarkTerm(self.points, *chosen, self.size, self.settings, self.expression_prior[index])
+        return replace(
+            self, target=self.target[index], weights=self.weights[index], focal_px=self.focal_px[index],
+            expression_prior=self.expression_prior[index],
+        )  # fmt: skip
 
     def cleaned(self) -> LandmarkTerm:
         """Landmarks that are not finite lose their weight."""
         finite = torch.isfinite(self.target).all(-1) & torch.isfinite(self.weights)
         weights = torch.where(finite, self.weights, 0.0).clamp(0, 1)
         target = torch.where(finite[..., None], self.target, self.size / 2)
-        return LandmarkTerm(
-            self.points, target, weights, self.focal_px, self.size, self.settings, self.expression_prior
-        )  # fmt: skip
+        return replace(self, target=target, weights=weights)
 
     def precision(self) -> Float[Tensor, "faces modes"]:
         """Of the prior of each coefficient."""

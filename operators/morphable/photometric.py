@@ -38,17 +38,21 @@ from operators.morphable.sampled import CHUNK, Maps, Sampled, geometry_jacobian
 from operators.morphable.surface import SurfaceSamples
 from operators.rasterize.base import Rasterizer
 
+_GPU_CHUNK = 256
+
 
 @dataclass(frozen=True)
 class PhotometricSettings:
-    """`steps` on geometry, 0 = albedo and light alone; `px` side of the shrunken photo. `first` is how appearance is fitted
-    before the first step, `joint` the noise and robustness of the samples in the steps."""
+    """`steps` on geometry, 0 = albedo and light alone; `px` side of the shrunken photo, `depth_px` of the depth map. Samples
+    turned away further than `facing` (z of their normal) say nothing. `first` is how appearance is fitted before the first step,
+    `joint` the samples' noise and robustness in the steps; `expected` is the residual, in that noise, that four fifths of the
+    samples stay below when the model fits."""
 
     steps: int = 0
     px: int = 64
     depth_px: int = 96
     facing: float = 0.25
-    tolerance: float = 1e-3
+    expected: float = 0.6
     first: AppearanceSettings = field(default_factory=AppearanceSettings)
     joint: AppearanceSettings = field(default_factory=AppearanceSettings)
 
@@ -84,8 +88,9 @@ class PhotometricFitter:
     ) -> PhotometricFit:  # fmt: skip
         """`photo` in [0, 1]; `skin` 1 where the face itself shows, 0 elsewhere; `start` from the landmarks."""
         parts = []
-        for i in range(0, max(len(photo), 1), CHUNK):
-            part = slice(i, i + CHUNK)
+        chunk = CHUNK if photo.device.type == "cpu" else _GPU_CHUNK
+        for i in range(0, max(len(photo), 1), chunk):
+            part = slice(i, i + chunk)
             maps = Maps.of(photo[part], skin[part], self.settings.px)
             geometry = (start[0][part], start[1][part], start[2][part])
             parts.append(self._fit(maps, geometry, landmarks.take(part).cleaned()))
@@ -103,7 +108,7 @@ class PhotometricFitter:
         state = state.shaded(self.samples, first.albedo, first.light)
         taken = first.albedo.new_zeros(len(first.albedo))
         inliers = first.inliers
-        if self.settings.steps:
+        if self.settings.steps and len(taken):
             state, inliers, taken = self._refine(maps, state, term, seen)
         return PhotometricFit(*state.geometry, state.albedo, state.light, inliers, taken)
 
@@ -134,23 +139,31 @@ class PhotometricFitter:
         settings, joint = self.settings, self.settings.joint
         damping = seen.new_full((len(seen),), 1e-3)
         taken, inliers = torch.zeros_like(damping), torch.zeros_like(seen)
-        known = None
+        known, noise = None, self._noise(state, seen)
         for _ in range(settings.steps):
             base = seen * believable(state.colour, state.weight(settings.facing))
             base = base * (base.sum(1, keepdim=True) >= joint.min_samples)
             scale = robust_scale(state.error, base > 0, joint.robust)
             inliers = geman_mcclure(state.error, scale) * (base > 0)
             share = base / base.sum(1, keepdim=True).clamp_min(1e-12)
-            H, g, known = self._system(state, term, base * inliers / joint.noise**2, share, known)
+            H, g, known = self._system(state, term, base * inliers / noise.square(), share, known)
             H.diagonal(dim1=1, dim2=2).mul_(1 + damping[:, None])
             step, solved = solve_spd(H, g)
             new = self._moved(maps, state, term, step)
-            before, after = (self._cost(s, term, base, scale, share, known) for s in (state, new))
+            before, after = (self._cost(s, term, base, scale, noise, share, known) for s in (state, new))
             better = (after < before) & solved & torch.isfinite(after)
             damping = torch.where(better, damping * 0.1, damping * 30)
             taken = taken + better
             state = state.where(better, new)
         return state, inliers, taken
+
+    def _noise(self, state: Sampled, seen: Tensor) -> Float[Tensor, "faces 1"]:
+        """Noise of each face's samples: larger where light and albedo leave more unexplained than the settings' noise would
+        (beards, glasses, cast shadows): what is not in the model must not be taken for shape."""
+        noise = self.settings.joint.noise
+        left = torch.where(seen * state.weight(self.settings.facing) > 0, state.error.sqrt(), torch.nan)
+        spread = torch.nan_to_num(left.nanquantile(0.8, dim=1, keepdim=True))
+        return noise * (spread / (self.settings.expected * noise)).clamp_min(1).square()
 
     def _moved(self, maps: Maps, state: Sampled, term: LandmarkTerm, step: Tensor) -> Sampled:
         coefficients, rotation, translation = state.geometry
@@ -161,10 +174,17 @@ class PhotometricFitter:
         return Sampled.of(self.samples, maps, geometry, term, state.albedo + step[:, shape + LIGHT :], light)
 
     def _cost(
-        self, state: Sampled, term: LandmarkTerm, base: Tensor, scale: Tensor, share: Tensor, known: tuple[Tensor, Tensor]
+        self,
+        state: Sampled,
+        term: LandmarkTerm,
+        base: Tensor,
+        scale: Tensor,
+        noise: Tensor,
+        share: Tensor,
+        known: tuple[Tensor, Tensor],
     ) -> Float[Tensor, " faces"]:
         shape, behind = term.cost(state.geometry)
-        cost = shape + robust_cost(state.error, base, scale, self.settings.joint.noise) + state.albedo.square().sum(1)
+        cost = shape + robust_cost(state.error, base, scale, noise[:, 0]) + state.albedo.square().sum(1)
         cost = cost + light_cost(state.light, self.light_mean, self.precision)
         cost = cost + 2 * volume(state.tint, state.shading, share, known)
         return torch.where(behind, torch.full_like(cost, torch.inf), cost)

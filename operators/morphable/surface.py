@@ -144,7 +144,8 @@ def _stencils(
     """Sparse matrices over vertices: the Gaussian average, and the slopes of the weighted plane fit."""
     tree = KDTree(mean)
     near = tree.query(mean[chosen], 9)[1]
-    lists = [np.union1d(ball, few) for ball, few in zip(tree.query_ball_point(mean[chosen], _REACH * sigma), near, strict=True)]
+    balls: Any = tree.query_ball_point(mean[chosen], _REACH * sigma)
+    lists = [np.union1d(ball, few) for ball, few in zip(balls, np.asarray(near), strict=True)]
     rows = np.repeat(np.arange(len(chosen)), [len(x) for x in lists])
     cols = np.concatenate(lists).astype(np.int64)
     same_side = ((normals[chosen][rows] * normals[cols]).sum(1) > 0.5) | (cols == chosen[rows])
