@@ -213,10 +213,15 @@ def _hidden(landmarks: Tensor, share: float) -> Tensor:
     return along > (1 - share if share else 1e9)
 
 
+_BEARD_LINE = [*((i, i + 1) for i in range(3, 13)), *((i, i + 1) for i in range(48, 59))]
+
+
 def _beard(basis: FaceBasis, rng: np.random.Generator) -> Tensor:
     marks = basis.mean[basis.landmarks68].mean(1)
     eyes = np.linalg.norm(marks[36] - marks[45])
-    line = marks[[*range(3, 14), *range(48, 60)]]
+    line = np.concatenate([0.25 * k * marks[a] + (1 - 0.25 * k) * marks[b] for a, b in _BEARD_LINE for k in range(4)]).reshape(
+        -1, 3
+    )
     near = np.linalg.norm(basis.mean[:, None] - line[None], axis=-1).min(1) / eyes
     under = basis.mean[:, 1] < marks[33, 1]
     lips = np.linalg.norm(basis.mean[:, None] - marks[None, 48:], axis=-1).min(1) / eyes < 0.05

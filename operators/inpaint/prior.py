@@ -11,9 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from operators.blend import hold, membrane
-from operators.grain import bands, blur, blur_within, noise, quantile, spread
+from operators.grain import bands, blur, blur_within, doubled, halved, noise, quantile, spread
 from operators.inpaint.base import READS, FillInput, Inpainter, InpainterConfig
 from operators.types import OperatorInfo, option
+
+_FINE_PX = 3.0
+"""Wider Gaussians are made on smaller grids."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class PriorInpainter(Inpainter):
     face, background for the rest. Leftovers of the occluder, hair and collars do not pull (see `operators.blend`).
     """
 
-    info: ClassVar[OperatorInfo] = OperatorInfo("PriorInpainter", "1", READS, ("inpainted",))
+    info: ClassVar[OperatorInfo] = OperatorInfo("PriorInpainter", "2", READS, ("inpainted",))
     config: PriorInpainterConfig
 
     def __init__(self, config: PriorInpainterConfig = PriorInpainterConfig(), assets: object | None = None, device: str = "cpu"):
@@ -234,9 +237,20 @@ def fill_beside(
 def nearest(picture: Float[Tensor, "faces 3 h w"], weight: Float[Tensor, "faces 1 h w"]) -> Float[Tensor, "faces 3 h w"]:
     """The weighted pixels continued everywhere, the nearest counting most: normalised convolution over octaves of Gaussians."""
     total, share, sigma = torch.cat([picture * weight, weight], 1), 1.0, 1.5
-    summed = torch.zeros_like(total)
+    summed, grids = torch.zeros_like(total), [total]
+    shares = []
     while sigma < max(picture.shape[-2:]):
-        summed, share, sigma = summed + share * blur(total, sigma), share * 0.02, 2 * sigma
+        if sigma <= _FINE_PX:
+            summed = summed + share * blur(total, sigma)
+        else:
+            grids.append(halved(grids[-1]))
+            shares.append(share)
+        share, sigma = share * 0.02, 2 * sigma
+    coarse = None
+    for grid, part in zip(grids[:0:-1], shares[::-1], strict=True):  # each octave on its own grid, coarsest first
+        coarse = part * blur(grid, _FINE_PX) + (0 if coarse is None else doubled(coarse, (grid.shape[-2], grid.shape[-1])))
+    if coarse is not None:
+        summed = summed + doubled(coarse, (total.shape[-2], total.shape[-1]))
     return summed[:, :-1] / summed[:, -1:].clamp_min(1e-20)
 
 
@@ -247,4 +261,5 @@ def erode(mask: Bool[Tensor, "faces h w"], steps: int) -> Bool[Tensor, "faces h 
 
 def dilate(mask: Bool[Tensor, "faces h w"], steps: int) -> Bool[Tensor, "faces h w"]:
     """Add `steps` pixels (square neighbourhood) to a mask."""
-    return functional.max_pool2d(mask[:, None].float(), 2 * steps + 1, 1, steps)[:, 0] > 0
+    grown = functional.max_pool2d(mask[:, None].float(), (1, 2 * steps + 1), 1, (0, steps))
+    return functional.max_pool2d(grown, (2 * steps + 1, 1), 1, (steps, 0))[:, 0] > 0

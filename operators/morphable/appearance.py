@@ -65,7 +65,8 @@ def fit_appearance(
     tint, shading = samples.tint(albedo), shading_at(harmonics, light)
     error = (colours - tint * shading).square().mean(-1)
     damping = colours.new_full((len(colours),), 1e-3)
-    for _ in range(settings.rounds):
+    known = (damping, damping)
+    for turn in range(settings.rounds):
         scale = robust_scale(error, base > 0, settings.robust)
         w = base * geman_mcclure(error, scale) / settings.noise**2
         H, g = appearance_system(samples, harmonics, tint, shading, colours - tint * shading, w)
@@ -73,7 +74,8 @@ def fit_appearance(
         g[:, :LIGHT] -= light_slope(light, light_mean, precision)
         H.diagonal(dim1=1, dim2=2)[:, LIGHT:] += 1
         g[:, LIGHT:] -= albedo
-        known = known_unknowns(H, precision)
+        if turn in (0, 2):  # changes little after that, and costs a quarter of a round
+            known = known_unknowns(H, precision)
         share = base / base.sum(1, keepdim=True).clamp_min(1e-12)
         g -= volume_slope(samples, harmonics, tint, shading, share, known)
         H.diagonal(dim1=1, dim2=2).mul_(1 + damping[:, None])

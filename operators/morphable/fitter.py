@@ -24,7 +24,9 @@ from operators.morphable.surface import SurfaceSamples
 from operators.morphable.texture import usable_pixels
 from operators.morphable.uncertainty import uncertainty
 from operators.rasterize import select
+from operators.segment.prompts import landmarks_in_crop
 from operators.segment.regions import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
+from operators.segment.skin import eyes_and_brows
 from operators.types import LOW_CONFIDENCE, OperatorConfig, OperatorInfo, option
 
 FILM_DIAGONAL_MM = 43.2666
@@ -63,12 +65,14 @@ class MorphableFitterConfig(OperatorConfig):
     appearance_px: int = option(64, "side of the shrunken photo in which surface samples read their colour")
     appearance_samples: int = option(1000, "points of the surface at which albedo and light are fitted")
     occluder_margin: float = option(0.02, "band around the occluder that is not skin, as a share of the crop size")
-    pixel_noise: float = option(0.3, "standard deviation of a pixel against the albedo and light priors")
-    rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
+    pixel_noise: float = option(0.06, "standard deviation of a sample's colour against the albedo and light priors")
+    photometric_steps: int = option(0, "steps that refine pose and shape by the photo itself; 0 = landmarks alone")
+    photometric_noise: float = option(0.1, "standard deviation of a sample's colour in those steps")
+    rasterizer: Literal["auto", "numba", "triton", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(64, "faces fitted together")
 
 
-def eyes_and_brows(kind: str) -> np.ndarray:
+def on_eyes_and_brows(kind: str) -> np.ndarray:
     """Which of the 68 or 468 landmarks lie on eyes and brows."""
     if kind == "68":
         return np.isin(np.arange(68), (*range(17, 27), *range(36, 48)))
@@ -117,7 +121,7 @@ class MorphableFitter:
         kind = config.points if config.points != "auto" else ("468" if len(basis.landmarks468) else "68")
         self.column, self.points = f"landmarks{kind}_px", self.model.points(kind)
         self.mouth = self.model.mouth(kind)
-        self.steady = torch.as_tensor(eyes_and_brows(kind), device=self.device)
+        self.steady = torch.as_tensor(on_eyes_and_brows(kind), device=self.device)
         nose_tip = float(basis.mean[basis.landmarks68[30], 1].mean())
         self.lower = self.points.mean[:, 1] < nose_tip
         ibug = self.model.points("68")
@@ -129,7 +133,12 @@ class MorphableFitter:
         config, basis = self.config, self.model.basis
         samples = SurfaceSamples(self.model, AlbedoModel(basis, device), config.appearance_samples)
         light = (torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (basis.light_mean, basis.light_std))
-        settings = PhotometricSettings(px=config.appearance_px, first=AppearanceSettings(noise=config.pixel_noise))
+        settings = PhotometricSettings(
+            steps=config.photometric_steps,
+            px=config.appearance_px,
+            first=AppearanceSettings(noise=config.pixel_noise),
+            joint=AppearanceSettings(noise=config.photometric_noise),
+        )
         return PhotometricFitter(self.model, samples, select(config.rasterizer, device), *light, settings)
 
     def __call__(self, batch: Batch) -> Batch:
@@ -181,7 +190,10 @@ class MorphableFitter:
         if self.photometric is not None:
             term = LandmarkTerm(self.points, target, weights, fit.focal_px, float(size), settings, prior)
             found = self._appearance(batch, index, fit, term)
-            columns["albedo"], columns["light"] = found.albedo, found.light
+            columns |= {"albedo": found.albedo, "light": found.light, "translation": found.translation}
+            columns["identity"] = found.coefficients[:, : self.model.identity_count]
+            columns["expression"] = found.coefficients[:, self.model.identity_count :]
+            columns["rotation_deg"] = camera.deg_from_rotation(found.rotation)
         for name, values in columns.items():
             batch.put(name, values.cpu().numpy()[kept], index[kept])
         batch.put("hidden_fraction", hidden.float().mean(1).cpu().numpy(), index)
@@ -236,9 +248,14 @@ class MorphableFitter:
         return self.photometric(photo, self._skin(batch, index), (fit.coefficients, fit.rotation, fit.translation), term)
 
     def _skin(self, batch: Batch, index: np.ndarray) -> Float[Tensor, "faces height width"]:
-        """Visible skin; where the segmenter found hardly any, every pixel that is not hidden."""
+        """Visible skin, eyes and brows; where the segmenter found hardly any skin, every pixel that is not hidden."""
         occluder, valid = (self._tensor(batch, name, index) for name in ("occluder", "crop_valid"))
-        open_ = usable_pixels(occluder, valid, round(self.config.occluder_margin * occluder.shape[-1])) > 0
+        size = occluder.shape[-1]
+        open_ = usable_pixels(occluder, valid, round(self.config.occluder_margin * size)) > 0
         skin = self._tensor(batch, "visible_face", index) & open_
+        features = (
+            torch.as_tensor(eyes_and_brows(np.nan_to_num(landmarks_in_crop(batch, index)), size).any(0), device=self.device)
+            & open_
+        )
         enough = skin.flatten(1).float().mean(1) > 0.01
-        return torch.where(enough[:, None, None], skin, open_).float()
+        return torch.where(enough[:, None, None], skin | features, open_).float()

@@ -25,10 +25,10 @@ def to_viewer(normals: Float[Tensor, "faces n 3"], rotation: Float[Tensor, "face
     return (normals[:, :, None, :] * rotation[:, None]).sum(-1)
 
 
-def sh_slope(normals: Float[Tensor, "*n 3"], light: Float[Tensor, "*n 9 3"]) -> Float[Tensor, "*n 3 3"]:
-    """Derivative of SH(normal) . light by the normal's x, y, z (last axis), for each channel."""
-    x, y, z = normals[..., None].unbind(-2)
-    one = light.unbind(-2)
+def sh_slope(normals: Float[Tensor, "*n 3"], light: Float[Tensor, "*n 9 3"]) -> Float[Tensor, "*n 3"]:
+    """Derivative of SH(normal) . light, summed over channels, by the normal's x, y, z."""
+    x, y, z = normals.unbind(-1)
+    one = light.sum(-1).unbind(-1)
     by_x = one[3] + y * one[4] + z * one[7] + 2 * x * one[8]
     by_y = one[1] + x * one[4] + z * one[5] - 2 * y * one[8]
     by_z = one[2] + y * one[5] + 6 * z * one[6] + x * one[7]

@@ -34,12 +34,9 @@ from operators.morphable.landmark_term import Geometry, LandmarkTerm
 from operators.morphable.light import light_precision
 from operators.morphable.linear import normal_equations, pad_columns, solve_spd
 from operators.morphable.model import MorphableModel
-from operators.morphable.sampled import Maps, Sampled, geometry_jacobian
+from operators.morphable.sampled import CHUNK, Maps, Sampled, geometry_jacobian
 from operators.morphable.surface import SurfaceSamples
 from operators.rasterize.base import Rasterizer
-
-CHUNK = 16
-"""Faces worked on together."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class PhotometricFitter:
     ) -> PhotometricFit:  # fmt: skip
         """`photo` in [0, 1]; `skin` 1 where the face itself shows, 0 elsewhere; `start` from the landmarks."""
         parts = []
-        for i in range(0, len(photo), CHUNK):
+        for i in range(0, max(len(photo), 1), CHUNK):
             part = slice(i, i + CHUNK)
             maps = Maps.of(photo[part], skin[part], self.settings.px)
             geometry = (start[0][part], start[1][part], start[2][part])
@@ -113,10 +110,7 @@ class PhotometricFitter:
     def unhidden(self, geometry: Geometry, term: LandmarkTerm) -> Float[Tensor, "faces samples"]:
         """1 where no other part of the face lies in front of a sample."""
         px = self.settings.depth_px
-        vertices = self.model.vertices(geometry[0])
-        inside = camera.to_camera(vertices, geometry[1], geometry[2])
-        placed = camera.project_with_depth(inside, term.focal_px, term.size)
-        placed = placed * placed.new_tensor([px / term.size, px / term.size, 1.0])
+        placed = self._place(geometry, term.focal_px, term.size, px)
         depth = self.rasterizer(placed, self.model.triangles, px, px).depth
         depth = torch.where(torch.isfinite(depth), depth, torch.zeros_like(depth))
         point = placed[:, self.samples.vertex]
@@ -124,19 +118,30 @@ class PhotometricFitter:
         front = nnf.grid_sample(depth[:, None], grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0, 0]
         z = placed[..., 2]
         margin = 0.03 * (z.amax(1) - z.amin(1))
-        return ((point[..., 2] <= front + margin[:, None]) & (front > 0)).to(vertices.dtype)
+        return ((point[..., 2] <= front + margin[:, None]) & (front > 0)).to(placed.dtype)
+
+    def _place(self, geometry: Geometry, focal_px: Tensor, size: int | float, px: int) -> Float[Tensor, "faces vertices 3"]:
+        """Every vertex in a picture of `px` a side, with its depth; by coordinates, as there are many."""
+        corners = self.model.vertices(geometry[0]).unbind(-1)
+        axes = camera.camera_axes(geometry[1])
+        x, y, z = (
+            sum(axes[:, i, k, None] * corners[k] for k in range(3)) + geometry[2][:, i, None] for i in range(3)
+        )  # fmt: skip
+        scale = focal_px[:, None] * (px / size) / torch.where(z > 0, z, torch.ones_like(z))
+        return torch.stack((x * scale + px / 2, y * scale + px / 2, z), -1)
 
     def _refine(self, maps: Maps, state: Sampled, term: LandmarkTerm, seen: Tensor) -> tuple[Sampled, Tensor, Tensor]:
         settings, joint = self.settings, self.settings.joint
         damping = seen.new_full((len(seen),), 1e-3)
         taken, inliers = torch.zeros_like(damping), torch.zeros_like(seen)
+        known = None
         for _ in range(settings.steps):
             base = seen * believable(state.colour, state.weight(settings.facing))
             base = base * (base.sum(1, keepdim=True) >= joint.min_samples)
             scale = robust_scale(state.error, base > 0, joint.robust)
             inliers = geman_mcclure(state.error, scale) * (base > 0)
             share = base / base.sum(1, keepdim=True).clamp_min(1e-12)
-            H, g, known = self._system(state, term, base * inliers / joint.noise**2, share)
+            H, g, known = self._system(state, term, base * inliers / joint.noise**2, share, known)
             H.diagonal(dim1=1, dim2=2).mul_(1 + damping[:, None])
             step, solved = solve_spd(H, g)
             new = self._moved(maps, state, term, step)
@@ -165,7 +170,7 @@ class PhotometricFitter:
         return torch.where(behind, torch.full_like(cost, torch.inf), cost)
 
     def _system(
-        self, state: Sampled, term: LandmarkTerm, w: Tensor, share: Tensor
+        self, state: Sampled, term: LandmarkTerm, w: Tensor, share: Tensor, known: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Normal equations H step = g for (pose and shape, light, albedo), and the `known_unknowns`."""
         shape_H, shape_g = term.system(state.geometry)
@@ -175,28 +180,24 @@ class PhotometricFitter:
         look_g[:, :LIGHT] -= light_slope(state.light, self.light_mean, self.precision)
         look_H.diagonal(dim1=1, dim2=2)[:, LIGHT:] += 1
         look_g[:, LIGHT:] -= state.albedo
-        known = known_unknowns(look_H, self.precision)
+        known = known or known_unknowns(look_H, self.precision)
         look_g -= volume_slope(self.samples, state.harmonics, state.tint, state.shading, share, known)
-        root = w.sqrt()
-        J = geometry_jacobian(self.samples, state, term) * root[..., None, None]
-        J = J.flatten(1, 2)
+        mix = w.sqrt()[..., None].expand_as(residual) * 3**-0.5
+        J = geometry_jacobian(self.samples, state, term, mix)
         shape, look = shape_H.shape[1], look_H.shape[1]
-        gram, moment = normal_equations(J, (residual * root[..., None]).flatten(1))
+        gram, moment = normal_equations(J, (residual * mix).sum(-1))
         H = J.new_zeros(len(w), shape + look, shape + look)
-        H[:, :shape, :shape] = shape_H + gram
+        H[:, :shape, :shape] = shape_H + gram[:, :shape, :shape]
         H[:, shape:, shape:] = look_H
-        cross = self._cross(J, state, root)
+        cross = self._cross(J, state, mix)[:, :shape]
         H[:, :shape, shape:] = cross
         H[:, shape:, :shape] = cross.mT
-        return H, torch.cat((moment - shape_g, look_g), 1), known
+        return H, torch.cat((moment[:, :shape] - shape_g, look_g), 1), known
 
-    def _cross(self, J: Tensor, state: Sampled, root: Tensor) -> Tensor:
-        """J' times the derivative by light and albedo."""
-        width = J.shape[-1]
-        J = pad_columns(J)
-        rows = J.unflatten(1, (-1, 3))
-        by_light = [state.harmonics * (root * state.tint[..., c])[..., None] for c in range(3)]
-        light = [(rows[:, :, c].mT @ pad_columns(by_light[c]))[..., :9] for c in range(3)]
-        by_albedo = self.samples.albedo * (root[..., None] * state.shading)[..., None]
-        albedo = (J.mT @ pad_columns(by_albedo.flatten(1, 2)))[..., : self.samples.albedo.shape[-1]]
-        return torch.cat((*light, albedo), -1)[:, :width]
+    def _cross(self, J: Tensor, state: Sampled, mix: Tensor) -> Tensor:
+        """J' times the derivative of  mix . model  by light and albedo."""
+        by_light = (state.harmonics[..., None, :] * (state.tint * mix)[..., None]).flatten(2)
+        albedo, shading = self.samples.channels, state.shading * mix
+        by_albedo = albedo[0] * shading[..., :1] + albedo[1] * shading[..., 1:2] + albedo[2] * shading[..., 2:]
+        light = (J.mT @ pad_columns(by_light))[..., :LIGHT]
+        return torch.cat((light, (J.mT @ by_albedo)[..., : self.samples.albedo.shape[-1]]), -1)

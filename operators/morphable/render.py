@@ -52,7 +52,7 @@ class FaceRendererConfig(OperatorConfig):
     occluder_margin: float = option(0.02, "band around the occluder where the photo is not used, as a share of the crop size")
     skin_edge: float = option(0.015, "width over which visible skin fades into the model's, as a share of the crop size")
     supersample: int = option(2, "samples per pixel along each axis")
-    rasterizer: Literal["auto", "numba", "pytorch3d"] = option("auto", "rasterizer backend")
+    rasterizer: Literal["auto", "numba", "triton", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(16, "faces drawn together")
 
     def __post_init__(self) -> None:

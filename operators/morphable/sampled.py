@@ -14,6 +14,9 @@ from operators.morphable.landmark_term import Geometry, LandmarkTerm
 from operators.morphable.light import sh_basis, sh_slope, shading_at, to_viewer
 from operators.morphable.surface import SurfaceSamples
 
+CHUNK = 16
+"""Faces worked on together."""
+
 
 @dataclass(frozen=True)
 class Maps:
@@ -104,31 +107,33 @@ class Sampled:
         return Sampled(**chosen)
 
 
-def geometry_jacobian(samples: SurfaceSamples, state: Sampled, term: LandmarkTerm) -> Float[Tensor, "faces samples 3 unknowns"]:
-    """Derivative of (model - photo) at the samples by (axis-angle update, translation, coefficients).
+def geometry_jacobian(
+    samples: SurfaceSamples, state: Sampled, term: LandmarkTerm, mix: Float[Tensor, "faces samples 3"]
+) -> Float[Tensor, "faces samples padded"]:
+    """Derivative of  mix . (model - photo)  at the samples by (axis-angle update, translation, coefficients, zeros).
 
-    The photo's part is its slope times the motion of the sample's projection; the model's part is its albedo times the
-    change of shading as the normal turns.
+    `mix` weighs red, green and blue. The photo's part is its slope times the motion of the sample's projection; the model's
+    part is its albedo times the change of shading as the normal turns. Zero columns pad to an aligned width.
     """
     axes = camera.camera_axes(state.rotation)
-    slope = state.look[..., 4:].unflatten(-1, (2, 3)).mT
+    slope = (state.look[..., 4:].unflatten(-1, (2, 3)) * mix[..., None, :]).sum(-1)
     projection = camera.projection_jacobian(state.inside, term.focal_px)
-    by_inside = -(slope[..., :, :, None] * projection[..., None, :, :]).sum(-2)
-    by_normal = state.tint[..., None] * sh_slope(state.normal, state.light[:, None])
+    by_inside = -(slope[..., None] * projection).sum(-2)
+    by_normal = sh_slope(state.normal, (state.tint * mix)[..., None, :] * state.light[:, None])
 
-    turned = (state.inside - state.translation[:, None]) * axes.new_tensor([1.0, -1.0, -1.0])
-    flipped = by_inside * axes.new_tensor([1.0, -1.0, -1.0])
-    by_rotation = torch.linalg.cross(turned[:, :, None].expand_as(flipped), flipped)
-    by_rotation = by_rotation + torch.linalg.cross(state.normal[:, :, None].expand_as(by_normal), by_normal)
+    flip = axes.new_tensor([1.0, -1.0, -1.0])
+    turned = (state.inside - state.translation[:, None]) * flip
+    by_rotation = torch.linalg.cross(turned, by_inside * flip) + torch.linalg.cross(state.normal, by_normal)
 
-    by_point = (by_inside[..., :, None] * axes[:, None, None]).sum(-2)
-    by_own = (by_normal[..., :, None] * state.rotation[:, None, None]).sum(-2)
-    own = state.own_normal[:, :, None]
-    by_own = (by_own - (by_own * own).sum(-1, keepdim=True) * own) / state.stretch[..., None, None]
-    by_across = torch.linalg.cross(state.along[:, :, None].expand_as(by_own), by_own)
-    by_along = torch.linalg.cross(by_own, state.across[:, :, None].expand_as(by_own))
+    by_point = (by_inside[..., :, None] * axes[:, None]).sum(-2)
+    by_own = (by_normal[..., :, None] * state.rotation[:, None]).sum(-2)
+    by_own = (by_own - (by_own * state.own_normal).sum(-1, keepdim=True) * state.own_normal) / state.stretch[..., None]
+    by_across = torch.linalg.cross(state.along, by_own)
+    by_along = torch.linalg.cross(by_own, state.across)
 
-    faces, count = state.error.shape
-    nine = torch.cat((by_point, by_across, by_along), -1).transpose(0, 1).reshape(count, faces * 3, 9)
-    by_modes = torch.bmm(nine, samples.modes).unflatten(1, (faces, 3)).transpose(0, 1)
-    return torch.cat((by_rotation, by_inside, by_modes), -1)
+    # Always as many faces: the bits of one must not depend on how many share its batch.
+    nine = torch.cat((by_point, by_across, by_along), -1)
+    nine = nnf.pad(nine, (0, 0, 0, 0, 0, -len(nine) % CHUNK)).transpose(0, 1).contiguous()
+    J = torch.bmm(nine, samples.pose_and_modes)[:, : len(by_own)].transpose(0, 1).contiguous()
+    J[..., :3], J[..., 3:6] = by_rotation, by_inside
+    return J

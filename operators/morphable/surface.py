@@ -79,14 +79,17 @@ class SurfaceSamples:
         self.channels = tuple(pad_columns(self.albedo[:, c]) for c in range(3))
         self.rows = pad_columns(self.albedo.flatten(0, 1))
         self._squares: Tensor | None = None
+        self._modes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.vertex)
 
     @property
-    def modes(self) -> Float[Tensor, "samples 9 modes"]:
-        """Derivative of place, across and along by the coefficients."""
-        return self.frame.modes.reshape(len(self), 9, -1)
+    def pose_and_modes(self) -> Float[Tensor, "samples 9 padded"]:
+        """Derivative of place, across and along by the coefficients, six zero columns before (room for a pose) and some after."""
+        if self._modes is None:
+            self._modes = pad_columns(torch.nn.functional.pad(self.frame.modes.reshape(len(self), 9, -1), (6, 0)))
+        return self._modes
 
     @property
     def squares(self) -> Float[Tensor, "samples_and_channels pairs"]:

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from operators.rasterize.base import Fragments, Rasterizer, interpolate
+from operators.rasterize.attributes import differentiable, interpolate
+from operators.rasterize.base import Fragments, Rasterizer
 
-KINDS = ("auto", "numba", "pytorch3d")
+KINDS = ("auto", "numba", "triton", "pytorch3d")
 
 
 def select(kind: str = "auto", device: str = "cpu", **options: Any) -> Rasterizer:
-    """The backend named `kind`; `auto` takes pytorch3d on a GPU where it is installed, else numba.
+    """The backend named `kind`; `auto` takes Triton on a CUDA device where it can be imported, else numba.
 
     Options are those of the backends: near, cull_backfaces, perspective.
     """
-    from operators.rasterize import numba_backend, pytorch3d_backend
-
     if kind == "auto":
-        on_gpu = str(device).startswith("cuda")
-        kind = "pytorch3d" if on_gpu and pytorch3d_backend.available() else "numba"
+        from operators.rasterize import triton_backend
+
+        kind = "triton" if str(device).startswith("cuda") and triton_backend.available() else "numba"
     if kind == "numba":
-        return numba_backend.NumbaRasterizer(**options)
+        from operators.rasterize.numba_backend import NumbaRasterizer
+
+        return NumbaRasterizer(**options)
+    if kind == "triton":
+        from operators.rasterize.triton_backend import TritonRasterizer
+
+        return TritonRasterizer(**options)
     if kind == "pytorch3d":
-        return pytorch3d_backend.Pytorch3dRasterizer(**options)
+        from operators.rasterize.pytorch3d_backend import Pytorch3dRasterizer
+
+        return Pytorch3dRasterizer(**options)
     raise ValueError(f"unknown rasterizer {kind!r}: choose one of {', '.join(KINDS)}")
 
 
-__all__ = ["KINDS", "Fragments", "Rasterizer", "interpolate", "select"]
+__all__ = ["KINDS", "Fragments", "Rasterizer", "differentiable", "interpolate", "select"]

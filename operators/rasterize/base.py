@@ -1,4 +1,4 @@
-"""The interface of every rasterizer, and the attributes interpolated from what it returns."""
+"""The interface of every rasterizer."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 MAX_SIDE_PX = 32768
+SUBPIXEL = 4096
+"""Vertices snap to 1 / SUBPIXEL px, so that edge functions are exact integers and shared edges watertight."""
+LIMIT_PX = 65536.0
+"""Triangles with a coordinate beyond +-LIMIT_PX are dropped: their edge functions could run out of int64."""
+FAR = 1e18
+"""Triangles with a vertex at this depth or beyond are dropped: their nearness could run out of float32."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,20 @@ class Fragments:
 class Rasterizer(Protocol):
     """Turns projected vertices into fragments; one set of triangles shared by all faces of the batch.
 
-    Rules of every backend: a pixel belongs to a triangle when its centre (+0.5, +0.5) lies inside; a centre exactly on an
-    edge belongs to the triangle for which that edge is a top or a left one, so that neighbours neither overlap nor leave
-    gaps; the nearest fragment wins and on equal depth the triangle of smaller index; triangles with a vertex nearer than
-    `near` or a coordinate that is not finite are dropped whole.
+    Rules of every backend (pytorch3d_backend says where that one has to differ):
+
+    Coverage    vertices snap to 1 / SUBPIXEL px (halves to even); edge functions are exact integers (Pineda 1988, "A parallel
+                algorithm for polygon rasterization"). A pixel belongs to a triangle when its centre (+0.5, +0.5) lies
+                inside. A centre exactly on an edge belongs to the triangle for which that edge is a left one, or a level
+                one at its top: neighbours neither overlap nor leave gaps, whichever way each of them turns.
+    Depth       the nearest fragment wins by its nearness, interpolated in float32: 1 / Z, which is linear in the picture, or
+                -Z without perspective. Where that is equal the triangle of smaller index wins, in whatever order and on
+                whatever hardware triangles are drawn.
+    Weights     perspective-correct (w_i / Z_i over their sum), at the centre, of the snapped triangle: never negative.
+    Dropped     whole triangles, never parts of them, when a vertex is nearer than `near`, not finite, or beyond LIMIT_PX or
+                FAR; triangles without area; with `cull_backfaces` those that turn clockwise as the viewer sees them.
+
+    The same mesh gives the same bits in any batch.
     """
 
     def __call__(
@@ -62,15 +78,10 @@ def check_input(vertices_px: Tensor, triangles: Tensor, height: int, width: int)
             raise ValueError(f"expected corners in 0..{vertices_px.shape[1] - 1}, got {low}..{high}")
 
 
-def interpolate(
-    attributes: Float[Tensor, "faces vertices channels"], fragments: Fragments, triangles: Int[Tensor, "triangles 3"]
-) -> Float[Tensor, "faces height width channels"]:
-    """Vertex attributes at every pixel, 0 where no triangle is; differentiable by attributes and barycentrics."""
-    face, corners, weights = covered(fragments, triangles)
-    values = (attributes[face[:, None], corners] * weights[..., None]).sum(1)
-    hit = fragments.pix_to_face >= 0
-    out = attributes.new_zeros(*hit.shape, attributes.shape[-1])
-    return out.index_put((hit,), values)
+def usable(vertices_px: Float[Tensor, "faces vertices 3"], near: float) -> Bool[Tensor, "faces vertices"]:
+    """Vertices whose triangles can be drawn: finite, not nearer than `near`, within LIMIT_PX and FAR."""
+    x, y, z = vertices_px.detach().unbind(-1)
+    return (z >= near) & (z.abs() < FAR) & (x.abs() < LIMIT_PX) & (y.abs() < LIMIT_PX)
 
 
 def covered(

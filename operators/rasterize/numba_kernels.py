@@ -18,12 +18,8 @@ import numba
 import numpy as np
 from numba.core.compiler import Compiler
 
-SUBPIXEL = 4096
-"""Vertices snap to 1 / SUBPIXEL px, so that edge functions are exact integers and shared edges watertight."""
-LIMIT_PX = 65536.0
-"""Triangles with a coordinate beyond +-LIMIT_PX are dropped."""
-FAR = 1e18
-"""Triangles with a vertex farther than this are dropped: their nearness would run out of float32."""
+from operators.rasterize.base import FAR, LIMIT_PX, SUBPIXEL
+
 SIDE = 4
 LARGE = SIDE * SIDE + 1
 CHUNK = 256
@@ -267,7 +263,7 @@ def _clear(index, weights, depth, start, stop):
 
 @_kernel
 @no_type_check
-def _resolve(a, b, c, xs, ys, nearness, perspective, y, start, count, keys, index, depth, wa, wb, wc):
+def _resolve(a, b, c, xs, ys, nearness, perspective, y, start, count, keys, index, depth, weights):
     """Keys of one row to triangle, depth and weights; the keys become EMPTY."""
     py = _f8((y << _SHIFT) + _HALF)
     for k in range(_u8(count)):
@@ -290,24 +286,14 @@ def _resolve(a, b, c, xs, ys, nearness, perspective, y, start, count, keys, inde
         z = _f4(ea + eb + ec) * scale if perspective else -((pa * na + pb * nb + pc * nc) * scale)
         index[x] = t if hit else _i4(-1)
         depth[x] = z if hit else _f4(np.inf)
-        wa[k] = pa * scale if hit else _f4(0)
-        wb[k] = pb * scale if hit else _f4(0)
-        wc[k] = pc * scale if hit else _f4(0)
-
-
-@_kernel
-@no_type_check
-def _interleave(wa, wb, wc, start, count, weights):
-    p = _u8(3) * _u8(start)
-    for k in range(_u8(count)):
-        weights[p + _u8(3) * k] = wa[k]
-        weights[p + _u8(3) * k + _u8(1)] = wb[k]
-        weights[p + _u8(3) * k + _u8(2)] = wc[k]
+        weights[_u8(3) * x] = pa * scale if hit else _f4(0)
+        weights[_u8(3) * x + _u8(1)] = pb * scale if hit else _f4(0)
+        weights[_u8(3) * x + _u8(2)] = pc * scale if hit else _f4(0)
 
 
 @_part
 @no_type_check
-def resolve(a, b, c, xs, ys, nearness, perspective, keys, planes, index, weights, depth):
+def resolve(a, b, c, xs, ys, nearness, perspective, keys, index, weights, depth):
     """Keys of a picture to fragments; only the span of a row that has hits is worked out."""
     height, width = index.shape
     for y in range(height):
@@ -319,9 +305,7 @@ def resolve(a, b, c, xs, ys, nearness, perspective, keys, planes, index, weights
         start = min(start, stop)
         _clear(index[y], weights[y], depth[y], np.int64(0), start)
         _clear(index[y], weights[y], depth[y], stop, width)
-        pa, pb, pc = planes[0], planes[1], planes[2]
-        _resolve(a, b, c, xs, ys, nearness, perspective, y, start, stop - start, row, index[y], depth[y], pa, pb, pc)
-        _interleave(pa, pb, pc, start, stop - start, weights[y])
+        _resolve(a, b, c, xs, ys, nearness, perspective, y, start, stop - start, row, index[y], depth[y], weights[y])
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -336,7 +320,7 @@ def rasterize(vertices, a, b, c, near, cull, perspective, index, weights, depth,
     xs, ys, nearness = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32)
     kind, order, starts = np.empty(a.shape[0], np.uint8), np.empty(a.shape[0], np.int32), np.empty(LARGE + 3, np.int64)
     edges, scales = np.empty(12 * CHUNK, np.int32), np.empty(3 * CHUNK, np.float32)
-    place, bits, planes = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32), np.empty((3, width), np.float32)
+    place, bits = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
     keys = np.empty(height * stride + PAD, np.int64)
     keys[:] = EMPTY
     for f in range(first, vertices.shape[0], step):
@@ -353,4 +337,4 @@ def rasterize(vertices, a, b, c, near, cull, perspective, index, weights, depth,
                         evaluate(edges, scales, number, right, down, bits)
                         merge(order, start, number, place, down * stride + right, bits, keys)
         rows(a, b, c, xs, ys, nearness, order, starts[LARGE], starts[LARGE + 1], cull, height, width, keys)
-        resolve(a, b, c, xs, ys, nearness, perspective, keys, planes, index[f], weights[f], depth[f])
+        resolve(a, b, c, xs, ys, nearness, perspective, keys, index[f], weights[f], depth[f])

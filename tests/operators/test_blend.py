@@ -90,3 +90,17 @@ def test_nothing_holds_gives_zero():
     domain = torch.ones((1, 16, 16), dtype=torch.bool)
     result = membrane(torch.zeros((1, 1, 16, 16)), torch.zeros((1, 1, 16, 16)), domain)
     assert torch.equal(result, torch.zeros_like(result))
+
+
+@pytest.mark.parametrize("size", [(96, 128), (37, 53), (1, 1), (2, 5)])
+def test_compiled_cycles_are_those_of_the_reference(size):
+    g = torch.Generator().manual_seed(0)
+    domain = torch.rand(3, *size, generator=g) > 0.2
+    domain[1, :, size[1] // 2 :] = False
+    weight = (torch.rand(3, 1, *size, generator=g) < 0.1).float() + 1e-3
+    source = weight * torch.randn(3, 2, *size, generator=g)
+    compiled = membrane(source, weight, domain, cycles=5)
+    reference = membrane(source.double(), weight.double(), domain, cycles=5)
+    torch.testing.assert_close(compiled.double(), reference, atol=1e-4, rtol=0)
+    assert torch.equal(membrane(source[1:2], weight[1:2], domain[1:2], cycles=5), compiled[1:2])
+    assert not membrane(source, weight, torch.zeros_like(domain), cycles=5).any()

@@ -51,3 +51,9 @@ def test_noise_belongs_to_its_seed():
     assert torch.equal(first[0][1], again[0][0]) and torch.equal(first[1][1], again[1][0])
     assert not torch.equal(first[0][0], first[0][1])
     assert all(band.square().mean(dim=(1, 2, 3)).sqrt().allclose(torch.tensor(1.0), atol=1e-4) for band in first)
+
+
+@pytest.mark.parametrize("sigma_px", [0.7, 2.9, 11.0])
+def test_compiled_blur_is_the_reference(sigma_px):
+    picture = torch.randn(2, 3, 41, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(blur(picture, sigma_px).double(), blur(picture.double(), sigma_px), atol=2e-6, rtol=0)

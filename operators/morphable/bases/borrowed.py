@@ -5,14 +5,19 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from operators.morphable.bases.labels import LIPS, inside_outline
 from operators.morphable.bases.register import canonical_triangles
 from operators.morphable.bases.surface import nearest_points
 from operators.morphable.basis import FaceBasis
 
 SKIN = (50, 280, 205, 425, 151)
 """Face-mesh points on cheeks and forehead, whose mean stands for the skin beyond the face mesh."""
+LIP_LINE = (61, 78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 291)
+"""Face-mesh points along the closed mouth, from the viewer's left."""
+MOUTH = np.float32(0.25)
+"""Brightness of what lies behind the lips, as a share of the skin's."""
 FADE = 0.12
-"""Distance from the face mesh, in outer-eye distances, over which albedo turns into that mean."""
+"""Distance from the face mesh, in outer-eye distances, over which albedo turns into that mean, or into the mouth's dark."""
 
 
 def borrowed_albedo(
@@ -34,7 +39,11 @@ def borrowed_albedo(
     there = _sample(stacked, lender.texture_px, place)
     skin = _sample(stacked, lender.texture_px, lender.uv[list(SKIN)]).mean(1, keepdims=True)
     blended = np.repeat(skin, len(vertices), 1)
-    blended[:, near] += share[:, None] * (there - skin)
+    line = mesh[list(LIP_LINE)]
+    depth = np.interp(vertices[:, 0], line[:, 0], line[:, 2]) - vertices[:, 2]
+    behind = (depth > 0.1 * reach) & (depth < 5 * reach)  # beyond lies the neck
+    blended[:, behind & inside_outline(vertices, mesh[list(LIPS)])] = MOUTH * skin
+    blended[:, near] += share[:, None] * (there - blended[:, near])
     return blended[0], blended[1:], lender
 
 

@@ -22,10 +22,21 @@ def face_only(basis: FaceBasis) -> FaceBasis:
     """
     if not len(basis.regions):
         raise BasisError(f"{basis.name}: has no region labels, so nothing to cut by: use it whole")
-    keep = ~np.isin(basis.regions, [region(name) for name in NOT_FACE])
-    for anchors in (basis.surface_points("68"), basis.surface_points("468")):
-        keep[anchors.vertices.ravel()] = True
+    keep = _smooth(~np.isin(basis.regions, [region(name) for name in NOT_FACE]), basis)
     return close_mouth(cut(replace(basis, name=f"{basis.name}_face"), keep))
+
+
+def _smooth(keep: np.ndarray, basis: FaceBasis, rounds: int = 3) -> np.ndarray:
+    """A selection with what anchors the landmarks, and without teeth along its border: kept is what has kept neighbours."""
+    needed = np.zeros(len(keep), bool)
+    for anchors in (basis.surface_points("68"), basis.surface_points("468")):
+        needed[anchors.vertices.ravel()] = True
+    share = (keep | needed).astype(float)
+    pairs = np.concatenate([basis.triangles[:, [i, j]] for i in range(3) for j in range(3) if i != j])
+    count = np.bincount(pairs[:, 0], minlength=len(keep))
+    for _ in range(rounds):
+        share = (share + np.bincount(pairs[:, 0], share[pairs[:, 1]], len(keep)) / np.maximum(count, 1)) / 2
+    return needed | (share > 0.4)
 
 
 def close_mouth(basis: FaceBasis) -> FaceBasis:
@@ -37,7 +48,7 @@ def close_mouth(basis: FaceBasis) -> FaceBasis:
         x, y = basis.mean[loop, :2].mean(0)
         return cv2.pointPolygonTest(lips.reshape(-1, 1, 2), (float(x), float(y)), False) > 0
 
-    triangles, uv_triangles = close_holes(basis.triangles, basis.uv_triangles, in_mouth)
+    triangles, uv_triangles = close_holes(basis.mean, basis.triangles, basis.uv_triangles, in_mouth)
     return replace(basis, triangles=triangles, uv_triangles=uv_triangles)
 
 

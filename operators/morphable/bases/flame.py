@@ -29,15 +29,19 @@ two deviations open the mouth by 14 degrees."""
 LICENCE = "FLAME licence of your download (MPI): treat as non-commercial research unless it says otherwise"
 OPEN_LICENCE = "CC BY 4.0 (FLAME 2023 Open; textures have their own licence)"
 MODELS = {
-    "flame2020": ("generic_model.pkl", "FLAME_NEUTRAL.pkl", "FLAME_NEUTRAL.npz", "flame2020.pkl", "flame2020.npz",
-                  "generic_model.npz"),
-    "flame2023": ("flame2023_Open.pkl", "flame2023.pkl", "flame2023_no_jaw.pkl", "flame2023.npz", "flame2023_Open.npz",
-                  "FLAME_NEUTRAL.pkl", "FLAME_NEUTRAL.npz"),
+    "flame2020": (
+        "generic_model.pkl", "female_model.pkl", "male_model.pkl", "FLAME_NEUTRAL.pkl", "FLAME_NEUTRAL.npz", "flame2020.pkl",
+        "flame2020.npz", "generic_model.npz",
+    ),
+    "flame2023": (
+        "flame2023_Open.pkl", "flame2023.pkl", "flame2023_no_jaw.pkl", "flame2023.npz", "flame2023_Open.npz", "FLAME_NEUTRAL.pkl",
+        "FLAME_NEUTRAL.npz",
+    ),
 }  # fmt: skip
 TEXTURES = ("FLAME_texture.npz", "albedoModel2020_FLAME_albedoPart.npz")
 TEXTURE_PX = 256
 _KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights", "f")
-_MASKS = {"neck": "neck", "scalp": "scalp", "left_ear": "ear", "right_ear": "ear", "nose": "nose", "lips": "lips"}
+_MASKS = {"neck": "neck", "scalp": "scalp", "left_ear": "ear", "right_ear": "ear"}
 
 
 def read_flame(files: SourceFiles, modes: tuple[int, int, int] | None = None) -> FaceBasis:
@@ -174,7 +178,7 @@ def _join(mesh: SurfacePoints, pairs: np.ndarray) -> SurfacePoints:
 
 
 def _regions(files: SourceFiles, mean: np.ndarray, triangles: np.ndarray, landmarks: SurfacePoints, known) -> np.ndarray | None:
-    """Polygons of the face mesh, and `FLAME_masks.pkl` over them for what it delimits as sharply."""
+    """Polygons of the face mesh, and over them what `FLAME_masks.pkl` knows better; its nose and lips hold skin around them."""
     path = files.get("FLAME_masks.pkl")
     if path is None:
         return None

@@ -100,7 +100,7 @@ def _shape_names(files: SourceFiles, keep: tuple[int, int, int]) -> tuple[list[s
 def _basis(neutral, identity, expression, faces, faces_uv, uv, landmarks) -> FaceBasis:
     mean = neutral.astype(np.float32)
     inside = (faces < FACE_VERTICES).all(1)
-    triangles, uv_triangles = close_holes(faces[inside].astype(np.int32), faces_uv[inside].astype(np.int32))
+    triangles, uv_triangles = close_holes(mean, faces[inside].astype(np.int32), faces_uv[inside].astype(np.int32))
     used, uv_index = np.unique(uv_triangles, return_inverse=True)
     pairs = np.stack((landmarks, landmarks), 1).astype(np.int32)
     mesh = register_mesh(mean, triangles, mean[landmarks])

@@ -31,10 +31,10 @@ def label_by_mesh(vertices: Float[np.ndarray, "vertices 3"], mesh: Float[np.ndar
     """
     labels = np.full(len(vertices), region("skin"), np.uint8)
     oval = mesh[list(OVAL)]
-    labels[~_inside(vertices, oval) | (vertices[:, 2] < oval[:, 2].min() - 0.1 * np.ptp(oval[:, 0]))] = region("head")
+    labels[~inside_outline(vertices, oval) | (vertices[:, 2] < oval[:, 2].min() - 0.1 * np.ptp(oval[:, 0]))] = region("head")
     for name, corners in _POLYGONS:
         outline = mesh[list(corners)]
-        inside = _inside(vertices, outline) & (labels != region("head"))
+        inside = inside_outline(vertices, outline) & (labels != region("head"))
         deep = vertices[:, 2] < outline[:, 2].min() - 0.15 * np.ptp(outline[:, 0])
         labels[inside & ~deep] = region(name)
         if name == "lips":
@@ -42,8 +42,8 @@ def label_by_mesh(vertices: Float[np.ndarray, "vertices 3"], mesh: Float[np.ndar
     return labels
 
 
-def _inside(vertices: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """Whether points lie in a polygon in x and y."""
+def inside_outline(vertices: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    """Whether points lie in a polygon in x and y, seen from the front."""
     corners = outline[:, :2].astype(np.float32).reshape(-1, 1, 2)
     low, high = corners.min((0, 1)), corners.max((0, 1))
     near = np.flatnonzero(((vertices[:, :2] >= low) & (vertices[:, :2] <= high)).all(1))

@@ -96,10 +96,10 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("copy_reg", "_reconstructor"): _empty,
     ("builtins", "object"): Holder,
     ("__builtin__", "object"): Holder,
+    ("builtins", "set"): set,
+    ("__builtin__", "set"): set,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch.storage", "_load_from_bytes"): _storage,
-    ("chumpy.ch", "Ch"): Holder,
-    ("chumpy.reordering", "Select"): Holder,
 }
 for _module in ("scipy.sparse.csc", "scipy.sparse._csc"):
     _ALLOWED |= {(_module, name): Holder for name in ("csc_matrix", "csc_array")}
@@ -116,6 +116,8 @@ class _Reader(pickle.Unpickler):
         known = _ALLOWED.get((module_name, global_name))
         if known is not None:
             return known
+        if module_name.split(".")[0] == "chumpy":  # whatever it is called, it becomes a Holder: nothing of that name is imported
+            return Holder
         for prefix in ("numpy.", "numpy._"):
             names = _NUMPY.get(module_name.removeprefix(prefix), ())
             if module_name.startswith(prefix) and global_name in names:

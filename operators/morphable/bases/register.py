@@ -15,6 +15,10 @@ from operators.morphable.bases.surface import nearest_points, normals_of
 from operators.morphable.basis import SurfacePoints
 from operators.segment.regions import JAW
 
+LOOSE = range(17, 30)
+"""Brows and the bridge of the nose: sources place these landmarks differently along the line, so the warp passes near them, not
+through them (smoothing weight one outer-eye distance)."""
+
 
 def register_mesh(
     vertices: Float[np.ndarray, "vertices 3"],
@@ -26,20 +30,21 @@ def register_mesh(
     from scipy.interpolate import RBFInterpolator
 
     canonical = canonical_mesh() * [1.0, -1.0, -1.0]
-    source, target = np.zeros((0, 3)), np.zeros((0, 3))
+    source, target, loose = np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0)
     if known is not None:
-        source, target = canonical[known[0]], known[1].astype(np.float64)
+        source, target, loose = canonical[known[0]], known[1].astype(np.float64), np.zeros(len(known[0]))
     if landmarks is not None:
         of68 = canonical[np.array(VERTICES)].mean(1)
-        apart = np.linalg.norm(of68[:, None] - source[None], axis=-1).min(1, initial=np.inf) > 1e-6
-        source, target = np.concatenate((source, of68[apart])), np.concatenate((target, landmarks[apart].astype(np.float64)))
+        new = np.linalg.norm(of68[:, None] - source[None], axis=-1).min(1, initial=np.inf) > 1e-6
+        source, target = np.concatenate((source, of68[new])), np.concatenate((target, landmarks[new].astype(np.float64)))
+        loose = np.concatenate((loose, np.isin(np.arange(68), LOOSE)[new].astype(float)))
     source, first = np.unique(source, axis=0, return_index=True)
-    target = target[first]
-    jaw = canonical[list(JAW)]
-    inner = np.linalg.norm(source[:, None] - jaw[None], axis=-1).min(1) > 1e-6
+    target, loose = target[first], loose[first]
+    inner = np.linalg.norm(source[:, None] - canonical[list(JAW)][None], axis=-1).min(1) > 1e-6
     fixed = source[inner], target[inner]
     source, placed = (_similar(*fixed, p) for p in (source, canonical))
-    warped = RBFInterpolator(source, target, kernel="linear", degree=1)(placed)
+    size = np.linalg.norm(placed[263] - placed[33])
+    warped = RBFInterpolator(source, target, kernel="linear", degree=1, smoothing=loose * size)(placed)  # type: ignore[arg-type]
     return nearest_points(warped, vertices.astype(np.float64), triangles, normals_of(warped, canonical_triangles()))
 
 

@@ -16,35 +16,42 @@ from operators.morphable.basis import BasisError
 class SourceFiles:
     """Files by name (case ignored) among given files and folders; folders are searched to their leaves.
 
-    Errors: BasisError when a given path is not there, or the same name lies in two places with different content.
+    A file that is given itself wins over folders given before it. Errors: BasisError when a given path is not there.
     """
 
     def __init__(self, name: str, paths: Iterable[Path | str]):
         self.name = name
         self.used: dict[str, Path] = {}
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, list[Path]] = {}
         for given in map(Path, paths):
             if not given.exists():
                 raise BasisError(f"{given}: is not there")
-            found = sorted(p for p in given.rglob("*") if p.is_file()) if given.is_dir() else [given]
-            for path in found:
-                self._files.setdefault(path.name.lower(), path)
-                if given.is_file():
-                    self._files[path.name.lower()] = path
+            if given.is_dir():
+                for path in sorted(p for p in given.rglob("*") if p.is_file()):
+                    self._files.setdefault(path.name.lower(), []).append(path)
+            else:
+                self._files[given.name.lower()] = [given]
 
     def get(self, *names: str) -> Path | None:
-        """The first of these names that is there."""
+        """The first of these names that is there.
+
+        Errors: BasisError when it lies in two places with different content.
+        """
         for name in names:
-            if name.lower() in self._files:
-                self.used[name] = self._files[name.lower()]
-                return self.used[name]
+            found = self._files.get(name.lower())
+            if found:
+                if len({path.stat().st_size for path in found}) > 1 or (len(found) > 1 and len(set(map(sha256_file, found))) > 1):
+                    places = ", ".join(map(str, found[:3]))
+                    raise BasisError(f"{self.name}: {name} is there more than once with different content ({places}): name one")
+                self.used[name] = found[0]
+                return found[0]
         return None
 
     def need(self, *names: str) -> Path:
         """The same. Errors: BasisError that says where it comes from."""
         path = self.get(*names)
         if path is None:
-            here = ", ".join(sorted(p.name for p in self._files.values())[:12]) or "nothing"
+            here = ", ".join(sorted(p[0].name for p in self._files.values())[:12]) or "nothing"
             raise BasisError(
                 f"{self.name}: {' or '.join(names)} is missing among what was given ({here}): "
                 f"`python -m jobs.assets explain {self.name}` says where to get it"
@@ -53,7 +60,7 @@ class SourceFiles:
 
     def find(self, *suffixes: str) -> list[Path]:
         """All files that end so."""
-        return [path for name, path in sorted(self._files.items()) if name.endswith(suffixes)]
+        return [paths[0] for name, paths in sorted(self._files.items()) if name.endswith(suffixes)]
 
 
 def sha256_file(path: Path) -> str:

@@ -5,31 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import Delaunay
 
-from operators.rasterize import interpolate, select
+from operators.rasterize import select
 from operators.rasterize.numba_backend import NumbaRasterizer
-from operators.rasterize.numba_kernels import SUBPIXEL
-
-
-def brute_force(vertices: np.ndarray, triangles: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every triangle at every pixel, in float64, no edge rule: which triangle is in front, and its weights."""
-    y, x = np.mgrid[:height, :width] + 0.5
-    best, index, weights = np.full((height, width), np.inf), np.full((height, width), -1), np.zeros((height, width, 3))
-    for t, (a, b, c) in enumerate(vertices[triangles]):
-        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-        wb = ((x - a[0]) * (c[1] - a[1]) - (y - a[1]) * (c[0] - a[0])) / area
-        wc = ((b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])) / area
-        w = np.stack((1 - wb - wc, wb, wc), -1) / np.array([a[2], b[2], c[2]])
-        z = 1 / w.sum(-1)
-        front = (w >= 0).all(-1) & (z < best)
-        best[front], index[front], weights[front] = z[front], t, (w * z[..., None])[front]
-    return index, weights
-
-
-def soup(seed: int, count: int = 40, size: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    vertices = np.concatenate((rng.uniform(-5, size + 5, (3 * count, 2)), rng.uniform(5, 9, (3 * count, 1))), 1)
-    vertices[:, :2] = np.round(vertices[:, :2] * SUBPIXEL) / SUBPIXEL
-    return vertices.astype(np.float32), np.arange(3 * count).reshape(-1, 3).astype(np.int32)
+from tests.operators.rasterize.meshes import brute_force, exact_coverage, grid, soup
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -41,19 +19,6 @@ def test_agrees_with_every_triangle_at_every_pixel(seed):
     same = (fragments.pix_to_face[0].numpy() == index) & (index >= 0)
     assert same.sum() > 500
     np.testing.assert_allclose(fragments.barycentric[0].numpy()[same], weights[same], atol=1e-4)
-
-
-def grid(seed: int, n: int = 9, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """A jittered grid over the whole picture, vertices on sub-pixel positions; some lie exactly on pixel centres."""
-    rng = np.random.default_rng(seed)
-    y, x = np.meshgrid(np.linspace(0, size, n), np.linspace(0, size, n), indexing="ij")
-    inner = np.zeros((n, n), bool)
-    inner[1:-1, 1:-1] = True
-    x, y = x + inner * rng.integers(-2, 3, (n, n)) * 0.5, y + inner * rng.integers(-2, 3, (n, n)) * 0.5
-    cells = np.arange(n * n).reshape(n, n)
-    a, b, c, d = (v.ravel() for v in (cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:]))
-    triangles = np.concatenate((np.stack((a, c, b), 1), np.stack((b, c, d), 1)))
-    return torch.tensor(np.stack((x, y, np.ones_like(x)), -1).reshape(1, -1, 3), dtype=torch.float32), torch.tensor(triangles)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -91,25 +56,6 @@ def test_depth_is_perspective_correct():
     )
     flat = NumbaRasterizer(perspective=False)(triangle, torch.tensor([[0, 1, 2]]), 64, 64)
     assert float(flat.depth[0, y, x]) == pytest.approx(1 + 3 * share, rel=1e-4)
-
-
-def exact_coverage(vertices: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(triangles height width) by the integer edge rule, one triangle per row of `vertices` (triangles 3 2)."""
-    fixed = np.rint(vertices.astype(np.float64) * SUBPIXEL).astype(object)
-    y, x = (v.astype(object) for v in np.mgrid[:height, :width] * SUBPIXEL + SUBPIXEL // 2)
-    hit = np.zeros((len(vertices), height, width), bool)
-    for t, (a, b, c) in enumerate(fixed):
-        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-        if area == 0:
-            continue
-        if area < 0:
-            b, c = c, b
-        hit[t] = True
-        for p, q in ((a, b), (b, c), (c, a)):
-            dx, dy = q[0] - p[0], q[1] - p[1]
-            side = dx * (y - p[1]) - dy * (x - p[0])
-            hit[t] &= (side > 0) | ((side == 0) & (dy < 0 or (dy == 0 and dx > 0)))
-    return hit
 
 
 @pytest.mark.parametrize("reach", [0.6, 1.5, 2.5, 3.5, 4.0, 7.99, 8.0, 30.0, 3000.0, 60000.0])
@@ -235,17 +181,6 @@ def test_what_is_off_the_picture_degenerate_or_out_of_range_shows_nothing():
     assert (found.pix_to_face == -1).all() and (found.barycentric == 0).all() and torch.isinf(found.depth).all()
 
 
-def test_interpolate_reproduces_linear_functions_and_passes_gradients():
-    vertices, triangles = grid(0)
-    fragments = NumbaRasterizer()(vertices, triangles, 32, 32)
-    attributes = vertices[..., :2].double().requires_grad_()
-    image = interpolate(attributes, fragments, triangles)
-    y, x = torch.meshgrid(torch.arange(32) + 0.5, torch.arange(32) + 0.5, indexing="ij")
-    torch.testing.assert_close(image[0].detach(), torch.stack((x, y), -1).double(), atol=1e-3, rtol=0)
-    image.sum().backward()
-    assert float(attributes.grad.sum()) == pytest.approx(2 * 32 * 32, rel=1e-5)
-
-
 def test_empty_batch_and_wrong_shapes():
     _, triangles = grid(0)
     assert NumbaRasterizer()(torch.zeros(0, 81, 3), triangles, 4, 4).pix_to_face.shape == (0, 4, 4)
@@ -260,5 +195,5 @@ def test_empty_batch_and_wrong_shapes():
 
 def test_select_names_its_choices():
     assert isinstance(select("auto"), NumbaRasterizer)
-    with pytest.raises(ValueError, match="auto, numba, pytorch3d"):
+    with pytest.raises(ValueError, match="auto, numba, triton, pytorch3d"):
         select("opengl")

@@ -32,7 +32,7 @@ def test_a_face_of_another_size_gets_the_colours_of_its_points(lender):
 def test_beyond_the_face_mesh_all_is_skin(lender):
     mesh = lender.mean[:468]
     eyes = np.linalg.norm(mesh[263] - mesh[33])
-    mean, modes, _ = borrowed_albedo((mesh - np.array([0, 0, 2 * eyes])).astype(np.float32), mesh)
+    mean, modes, _ = borrowed_albedo((mesh - np.array([0, 0, 3 * eyes])).astype(np.float32), mesh)
     skin = np.mean([colour(lender, point, lender.albedo_mean)[0] for point in SKIN], 0)
     assert np.ptp(mean, axis=0).max() < 1e-6 and mean[0] == pytest.approx(skin, abs=0.03)
     assert np.ptp(modes, axis=1).max() < 1e-6
@@ -59,3 +59,11 @@ def test_lips_are_the_points_of_the_mouth_on_anchored_meshes(flame, lender):
     vertices = model.vertices(torch.tensor(c, dtype=torch.float32)).numpy()
     expected = np.stack([basis.anchors468.at(v) for v in vertices])
     assert np.abs(points.at(torch.tensor(c, dtype=torch.float32)).numpy() - expected).max() < 1e-6
+
+
+def test_behind_the_lips_it_is_dark(lender):
+    mesh = lender.mean[:468]
+    eyes = np.linalg.norm(mesh[263] - mesh[33])
+    inside = mesh[[13, 14, 82, 312]] - [0, 0, 0.3 * eyes]
+    mean, _, _ = borrowed_albedo(np.concatenate((inside, mesh[[205]] - [0, 0, 0.3 * eyes])).astype(np.float32), mesh)
+    assert (mean[:4] < 0.3 * mean[4]).all()

@@ -106,13 +106,13 @@ def test_masks_name_the_regions(flame, tmp_path):
     folder, arrays = flame
     order = np.argsort(arrays["v_template"][:, 1])
     masks = {"neck": order[:200], "scalp": order[-150:], "left_ear": order[300:310], "right_ear": order[310:320],
-             "left_eyeball": order[2000:2010], "face": order}  # fmt: skip
+             "left_eyeball": order[2000:2010], "nose": order[1000:], "face": order}  # fmt: skip
     stand_ins.write_pickle(tmp_path / "FLAME_masks.pkl", masks)
     regions = convert("flame2020", [folder, tmp_path])[0].regions
     assert (regions[order[:200]] == REGIONS.index("neck")).all() and (regions[order[-150:]] == REGIONS.index("scalp")).all()
     assert (regions[order[300:320]] == REGIONS.index("ear")).all()
     assert set(regions[order[2000:2010]]) <= {REGIONS.index("left_eye"), REGIONS.index("right_eye")}
-    assert (regions == REGIONS.index("nose")).sum() > 50
+    assert 50 < (regions == REGIONS.index("nose")).sum() < 500, "from the face mesh: the file's own holds skin around it"
 
 
 @pytest.mark.parametrize("kind", ["FLAME_texture.npz", "albedoModel2020_FLAME_albedoPart.npz"])

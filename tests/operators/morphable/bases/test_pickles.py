@@ -40,6 +40,20 @@ def test_chumpy_arrays_are_their_numbers(tmp_path):
     assert np.array_equal(dense(read_pickle(tmp_path / "x.pkl")["v"]), np.arange(6.0).reshape(2, 3))
 
 
+def test_chumpy_selections_and_bookkeeping_are_read(tmp_path):
+    """A selection from an array, as chumpy's own pickles have it, with its sets and with a class that is not known."""
+    text = (
+        b"(dS'sel'\nccopy_reg\n_reconstructor\n(cchumpy.reordering\nSelect\nc__builtin__\nobject\nNtR"
+        b"(dS'a'\n(lp0\nI5\naI6\naI7\naI8\nasS'idxs'\n(lp1\nI3\naI0\nasS'preferred_shape'\n(I2\nI1\ntsS'_dirty_vars'\nc__builtin__\nset\n((ltRsb"
+        b"sS'other'\nccopy_reg\n_reconstructor\n(cchumpy.ch_ops\nadd\nc__builtin__\nobject\nNtR(dS'terms'\nNsbs."
+    )
+    (tmp_path / "x.pkl").write_bytes(text)
+    got = read_pickle(tmp_path / "x.pkl")
+    assert dense(got["sel"]).tolist() == [[8], [5]]
+    with pytest.raises(ValueError, match="with terms holds no array that is known"):
+        dense(got["other"])
+
+
 class Runs:
     def __init__(self, command: str):
         self.command = command
