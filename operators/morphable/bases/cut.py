@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
+from operators.morphable.bases.cylinder import cylindrical_uv
 from operators.morphable.bases.holes import close_holes
 from operators.morphable.bases.labels import LIPS, region
 from operators.morphable.basis import BasisError, FaceBasis, SurfacePoints
@@ -18,12 +19,17 @@ NOT_FACE = ("ear", "neck", "scalp", "head")
 def face_only(basis: FaceBasis) -> FaceBasis:
     """For drawing over photos: without ears, neck, scalp and what else lies outside the face, and with the mouth closed.
 
+    UVs are laid out anew, so that the face fills the texture, unless a texture is tied to them.
     Errors: BasisError when the base has no region labels.
     """
     if not len(basis.regions):
         raise BasisError(f"{basis.name}: has no region labels, so nothing to cut by: use it whole")
     keep = _smooth(~np.isin(basis.regions, [region(name) for name in NOT_FACE]), basis)
-    return close_mouth(cut(replace(basis, name=f"{basis.name}_face"), keep))
+    face = close_mouth(cut(replace(basis, name=f"{basis.name}_face"), keep))
+    if face.texture_px:
+        return face
+    uv, corners = cylindrical_uv(face.mean, face.triangles, face.surface_points("68").at(face.mean))
+    return replace(face, uv=uv, uv_triangles=corners.astype(np.int32))
 
 
 def _smooth(keep: np.ndarray, basis: FaceBasis, rounds: int = 3) -> np.ndarray:
@@ -75,13 +81,9 @@ def cut(basis: FaceBasis, keep: Bool[np.ndarray, " vertices"]) -> FaceBasis:
         return None if points is None else SurfacePoints(place[points.vertices], points.weights)
 
     on_vertices = basis.texture_px == 0
-    uv = basis.uv[uv_used]
-    if on_vertices:  # no texture is tied to the layout: let the rest fill it
-        low, span = uv.min(0), np.ptp(uv, axis=0)
-        uv = ((uv - low - span / 2) / span.max() + 0.5).astype(np.float32)
     small = replace(
         basis, mean=basis.mean[used], identity=basis.identity[:, used], expression=basis.expression[:, used],
-        triangles=place[triangles], uv=uv, uv_triangles=uv_index.reshape(-1, 3).astype(np.int32),
+        triangles=place[triangles], uv=basis.uv[uv_used], uv_triangles=uv_index.reshape(-1, 3).astype(np.int32),
         albedo_mean=basis.albedo_mean[used] if on_vertices else basis.albedo_mean,
         albedo=basis.albedo[:, used] if on_vertices else basis.albedo, landmarks68=place[basis.landmarks68],
         landmarks468=place[basis.landmarks468], mirror=mirror, regions=basis.regions[used if len(basis.regions) else []],

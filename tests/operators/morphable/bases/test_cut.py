@@ -54,7 +54,7 @@ def test_the_face_has_no_ears_neck_and_scalp(front):
     face = face_only(front).check()
     head = REGIONS.index("head")
     assert (face.regions == head).mean() < 0.02 < (front.regions == head).mean(), "only what anchors a landmark stays"
-    assert face.uv.min() >= 0 and face.uv.max() <= 1 and np.ptp(face.uv, axis=0).max() > 0.99
+    assert face.uv.min() >= 0 and face.uv.max() <= 1 and np.ptp(face.uv, axis=0).max() > 0.9
 
 
 def test_the_mouth_is_closed_and_other_holes_stay_open(front):
