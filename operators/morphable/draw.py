@@ -57,12 +57,15 @@ def draw_textured(
     textures: Num[Tensor, "faces_or_one px px 3"],
     supersample: int = 2,
 ) -> Drawing:
-    """Meshes with their textures (bilinear; floats in [0, 1] or bytes), fragments averaged in blocks of `supersample` pixels."""
+    """Meshes with their textures, fragments averaged in blocks of `supersample` pixels.
+
+    Textures are looked up bilinearly; floats in [0, 1] or bytes; one for each face, or one for all.
+    """
     if not textures.is_cuda and not textures.requires_grad:
         return Drawing(*average_texture(fragments, corner_uv, textures, supersample))
     textures = textures / 255 if textures.dtype == torch.uint8 else textures
     hit = fragments.pix_to_face >= 0
-    face = torch.nonzero(hit)[:, 0]
+    face = torch.nonzero(hit)[:, 0] % len(textures)
     uv = (corner_uv[fragments.pix_to_face[hit].long()] * fragments.barycentric[hit][..., None]).sum(1)
     colour = textures.new_zeros(*hit.shape, 3)
     colour[hit] = bilinear(textures, face, uv)

@@ -48,7 +48,7 @@ class PlyWriter:
         vertices = np.empty(len(self._uv), _VERTEX)
         vertices["place"], vertices["normal"] = face.vertices[self._mesh.vertex], face.normals[self._mesh.vertex]
         vertices["rgb"] = texture_at(face.texture, self._uv)
-        vertices["uv"] = self._uv * np.float32([1, -1]) + np.float32([0, 1])
+        vertices["uv"] = np.stack((self._uv[:, 0], 1 - self._uv[:, 1]), 1)
         return b"".join((self._head, vertices.tobytes(), self._faces))
 
 

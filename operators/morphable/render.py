@@ -173,8 +173,10 @@ class FaceRenderer:
         """(faces, views, size, size, 3): every face from every angle, framed by the mean face."""
         samples = self.config.supersample
         points = turned(vertices, self.model.shape.mean, self.angles, size, samples)
+        together = len(points) if points.is_cuda else 1  # on a CPU, few pictures at a time stay in its cache
         views = []
-        for placed_face, texture in zip(points, textures, strict=True):
-            fragments = self.culling(placed_face, self.model.triangles, size * samples, size * samples)
-            views.append(draw_textured(fragments, self.corner_uv, texture[None], samples).picture(self.config.background))
-        return torch.stack(views)
+        for faces, own in zip(points.split(together), textures.split(together), strict=True):
+            fragments = self.culling(faces.flatten(0, 1), self.model.triangles, size * samples, size * samples)
+            own = own.repeat_interleave(len(self.angles), 0) if len(own) > 1 else own
+            views.append(draw_textured(fragments, self.corner_uv, own, samples).picture(self.config.background))
+        return torch.cat(views).unflatten(0, (len(points), len(self.angles)))

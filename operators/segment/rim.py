@@ -11,7 +11,8 @@ from operators.segment.prompts import eye_line_and_scale
 from operators.segment.regions import LEFT_BROW, LEFT_EYE, OVAL, RIGHT_BROW, RIGHT_EYE, hulls, polygons
 
 # Spreads of one face's skin under one light, in logarithms: brightness, red against green, both against blue.
-_SPREADS = np.array([0.35, 0.12, 0.16], np.float32)
+_SPREADS = (0.35, 0.12, 0.16)
+_LOG = np.log(np.arange(256, dtype=np.float32) + 12)
 _UNLIKE, _ALIKE = 1.4, 1.5
 _WORKING = 128
 _ENOUGH = 40
@@ -35,22 +36,25 @@ def rim_remnants(
     """
     size = crops.shape[1]
     out = np.zeros(occluder.shape, bool)
-    unit = np.linalg.norm(eye_line_and_scale(landmarks)[1], axis=1)
-    features = np.zeros(occluder.shape, bool)
+    points = landmarks * (_WORKING / size)
+    unit = np.linalg.norm(eye_line_and_scale(points)[1], axis=1)
+    features = np.zeros((len(crops), _WORKING, _WORKING), bool)
     for part in (LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW):
-        features |= polygons(landmarks[:, part], size)
-    features = masks.dilate(features, 0.02 * unit)
-    face = masks.dilate(polygons(landmarks[:, OVAL], size), 0.02 * unit) & ~features
-    eyelids = [
-        hulls(landmarks[:, (*eye, *brow)], size) & ~features for eye, brow in ((LEFT_EYE, LEFT_BROW), (RIGHT_EYE, RIGHT_BROW))
-    ]
-    for i in range(len(crops)):
+        features |= polygons(points[:, part], _WORKING)
+    features = masks.dilate(features, 0.02 * unit + 1)
+    face = masks.dilate(polygons(points[:, OVAL], _WORKING), 0.02 * unit) & ~features
+    pairs = (LEFT_EYE + LEFT_BROW, RIGHT_EYE + RIGHT_BROW)
+    left, right = (hulls(points[:, pair], _WORKING) & ~features for pair in pairs)
+    for i in np.flatnonzero(occluder.any((1, 2))).tolist():
         image = cv2.resize(crops[i], (_WORKING, _WORKING), interpolation=cv2.INTER_AREA)
-        small = [_small(mask[i]) for mask in (occluder, skin, face, *eyelids)]
-        found = _remnants(image, *small, reach=reach * _WORKING)
+        found = _remnants(image, _small(occluder[i]), _small(skin[i]), face[i], (left[i], right[i]), reach * _WORKING)
         if found is not None:
             out[i] = cv2.resize(found.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR) > 0.3
-    return out & ~occluder & face
+    return out & ~occluder
+
+
+def _blurred(plane: np.ndarray) -> np.ndarray:
+    return cv2.blur(cv2.blur(plane, (15, 15)), (15, 15))
 
 
 def _small(mask: np.ndarray) -> np.ndarray:
@@ -58,21 +62,21 @@ def _small(mask: np.ndarray) -> np.ndarray:
 
 
 def _remnants(
-    image: np.ndarray, occluder: np.ndarray, skin: np.ndarray, face: np.ndarray, *eyelids: np.ndarray, reach: float
+    image: np.ndarray, occluder: np.ndarray, skin: np.ndarray, face: np.ndarray, eyelids: tuple[np.ndarray, ...], reach: float
 ) -> np.ndarray | None:
     inside = cv2.erode(occluder.astype(np.uint8), _THIN)
     if skin.sum() < _ENOUGH or inside.sum() < _ENOUGH:
         return None
     away = cv2.distanceTransform((~occluder).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    log = np.log(image.astype(np.float32) + 12)
-    red, green, blue = log[..., 0], log[..., 1], log[..., 2]
-    opponent = np.stack([log.mean(-1), red - green, (red + green) / 2 - blue], -1) / _SPREADS
+    red, green, blue = np.moveaxis(_LOG[image], -1, 0)
+    brightness, opponents = (red + green + blue) / 3, (red - green, (red + green) / 2 - blue)
+    opponent = [plane / spread for plane, spread in zip((brightness, *opponents), _SPREADS, strict=True)]
     nearest = skin & (away <= np.median(away[skin]))
-    unlike = np.linalg.norm(opponent - np.median(opponent[nearest], 0), axis=-1)
-    weight = inside.astype(np.float32)[..., None]
-    around = cv2.blur(cv2.blur(np.concatenate((opponent * weight, weight), -1), (15, 15)), (15, 15))
-    like = np.linalg.norm(opponent - around[..., :3] / np.maximum(around[..., 3:], 1e-4), axis=-1)
-    alike = (unlike > _UNLIKE) & (like < np.minimum(unlike, _ALIKE)) & (around[..., 3] > 1e-4)
+    unlike = np.sqrt(sum(np.square(plane - np.median(plane[nearest])) for plane in opponent))
+    weight = inside.astype(np.float32)
+    count = _blurred(weight)
+    like = np.sqrt(sum(np.square(plane - _blurred(plane * weight) / np.maximum(count, 1e-4)) for plane in opponent))
+    alike = (unlike > _UNLIKE) & (like < np.minimum(unlike, _ALIKE)) & (count > 1e-4)
     if any((alike & lid).sum() > _GLASSES * max(lid.sum(), 1) for lid in eyelids):
         return None
     band = (away > 0) & (away <= reach) & face

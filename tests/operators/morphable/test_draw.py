@@ -71,3 +71,12 @@ def test_picture_is_over_as_bytes():
         assert (fast.int() - slow.int()).abs().max() <= 1
         expected = drawing.over(torch.zeros(8, 8, 3) + torch.as_tensor(background) / 255, 0.9) * 255
         assert (fast - expected).abs().max() <= 0.51
+
+
+def test_one_texture_for_all_faces():
+    texture = ramp(8)
+    both = supersampled(select("numba"), torch.cat((SQUARE, SQUARE + torch.tensor([2.0, 1, 0]))), TRIANGLES, 16, 2)
+    expected = draw_textured(both, UV, texture.repeat(2, 1, 1, 1), 2).colour
+    assert torch.equal(draw_textured(both, UV, texture, 2).colour, expected)
+    slow = draw_textured(both, UV, texture.clone().requires_grad_(), 2).colour.detach()
+    torch.testing.assert_close(slow, expected, atol=0.02, rtol=0)
