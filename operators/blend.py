@@ -74,9 +74,9 @@ def _compiled(source: Tensor, weight: Tensor, inside: Tensor, cycles: int, level
     from operators.blend_kernels import solve_all
 
     out = np.empty(source.shape, np.float32)
-    arrays = (np.ascontiguousarray(x.detach().numpy()) for x in (source, weight[:, 0], inside[:, 0]))
+    pulls, weights, insides = (np.ascontiguousarray(x.detach().numpy()) for x in (source, weight[:, 0], inside[:, 0]))
     with as_many_threads_as_torch():
-        solve_all(*arrays, cycles, levels, np.array(_SMOOTHING, np.float32), np.float32(floor), out)
+        solve_all(pulls, weights, insides, cycles, levels, np.array(_SMOOTHING, np.float32), np.float32(floor), out)
     return torch.from_numpy(out)
 
 
