@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from operators.compiled import as_many_threads_as_torch
+from operators.threads import share
 
 # Chebyshev weights of three Jacobi steps over the upper three quarters of the spectrum (smoothing factor 0.074)
 _SMOOTHING = (0.52644, 0.8, 1.66526)
@@ -71,12 +71,12 @@ def membrane(
 
 def _compiled(source: Tensor, weight: Tensor, inside: Tensor, cycles: int, levels: int, floor: float) -> Tensor:
     """The same cycles in compiled loops."""
-    from operators.blend_kernels import solve_all
+    from operators.blend_kernels import solve_faces
 
     out = np.empty(source.shape, np.float32)
     pulls, weights, insides = (np.ascontiguousarray(x.detach().numpy()) for x in (source, weight[:, 0], inside[:, 0]))
-    with as_many_threads_as_torch():
-        solve_all(pulls, weights, insides, cycles, levels, np.array(_SMOOTHING, np.float32), np.float32(floor), out)
+    steps = np.array(_SMOOTHING, np.float32)
+    share(lambda i, n: solve_faces(i, n, pulls, weights, insides, cycles, levels, steps, np.float32(floor), out), len(out))
     return torch.from_numpy(out)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import no_type_check
 
-import numba
 import numpy as np
 
-from operators.compiled import kernel, parallel_kernel
+from operators.compiled import kernel
 
 _f4, _u8 = np.float32, np.uint64
 
@@ -177,9 +176,9 @@ def _solve(source, weight, inside, cycles, levels, steps, floor, out):
         out[channel] = us[0][1:-1, 1:-1]
 
 
-@parallel_kernel
+@kernel
 @no_type_check
-def solve_all(source, weight, inside, cycles, levels, steps, floor, out):
-    """Every face of a batch."""
-    for f in numba.prange(source.shape[0]):
+def solve_faces(first, step, source, weight, inside, cycles, levels, steps, floor, out):
+    """Faces first, first + step, … of a batch."""
+    for f in range(first, source.shape[0], step):
         _solve(source[f], weight[f], inside[f], cycles, levels, steps, floor, out[f])

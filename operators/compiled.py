@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numba
-import torch
 from numba.core.compiler import Compiler
 
 
@@ -20,19 +17,5 @@ class _NoAlias(Compiler):
 
 
 kernel = numba.njit(cache=True, error_model="numpy", nogil=True, pipeline_class=_NoAlias)
-"""Decorator of a kernel. Index with unsigned integers: for signed ones numba tests for negative values, which ends
-vectorisation."""
-
-parallel_kernel = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)
-"""Decorator of a loop over faces that calls kernels."""
-
-
-@contextmanager
-def as_many_threads_as_torch() -> Iterator[None]:
-    """Inside, parallel loops use no more threads than torch is set to."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(before, torch.get_num_threads())))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
+"""Decorator of a kernel. Unsigned indices keep numba from adding the wrap-around of negative ones, which would end
+vectorisation. Kernels let go of the interpreter lock: share faces among threads with `operators.threads.share`."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from operators.rasterize.threads import share
+from operators.threads import share
 
 
 def vertex_normals(

@@ -1,6 +1,6 @@
 """Texture work on the CPU, texel by texel in compiled loops: the same results as the tensor code in `texture`.
 
-Every function does faces first, first + step, ... one at a time: threads share them (see `operators.rasterize.threads`), and a
+Every function does faces first, first + step, ... one at a time: threads share them (see `operators.threads`), and a
 face's bits do not depend on its company.
 """
 

@@ -19,7 +19,7 @@ from operators.morphable.draw import to_uint8
 from operators.morphable.light import shade
 from operators.morphable.model import rows_times
 from operators.rasterize.base import Fragments
-from operators.rasterize.threads import share
+from operators.threads import share
 
 _EPS = 0.02
 _CLIP = 1.5

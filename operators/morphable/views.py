@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from operators.morphable import camera
-from operators.rasterize.threads import share
+from operators.threads import share
 
 _FOCAL = 4.0
 _FILL = 0.78

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from operators.rasterize.base import SUBPIXEL, Fragments, covered
-from operators.rasterize.threads import share
+from operators.threads import share
 
 
 def interpolate(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from operators.rasterize import numba_kernels
 from operators.rasterize.base import Fragments, check_input
-from operators.rasterize.threads import share
+from operators.threads import share
 
 
 class NumbaRasterizer:

@@ -16,8 +16,8 @@ from typing import Any, no_type_check
 
 import numba
 import numpy as np
-from numba.core.compiler import Compiler
 
+from operators.compiled import kernel
 from operators.rasterize.base import FAR, LIMIT_PX, SUBPIXEL
 
 SIDE = 4
@@ -33,16 +33,7 @@ _SHIFT, _HALF = 12, SUBPIXEL // 2
 _LAST = 2**31 - 1
 _i4, _u8, _f4, _f8 = np.int32, np.uint64, np.float32, np.float64
 
-
-class _NoAlias(Compiler):
-    """Arrays given to a kernel do not overlap; without that promise LLVM does not vectorise loops that gather."""
-
-    def define_pipelines(self) -> Any:
-        self.state.flags.noalias = True  # type: ignore[attr-defined]
-        return super().define_pipelines()
-
-
-_kernel = numba.njit(cache=True, error_model="numpy", nogil=True, pipeline_class=_NoAlias)
+_kernel = kernel
 _part = numba.njit(inline="always", error_model="numpy")
 # Unsigned indices keep numba from adding the wrap-around of negative ones, and casts from widening int32 to int64: either
 # would end vectorisation.

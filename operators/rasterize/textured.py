@@ -12,7 +12,7 @@ from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
 from operators.rasterize.base import Fragments
-from operators.rasterize.threads import share
+from operators.threads import share
 
 _F = np.float32
 _CLOSE = _F(1.0)

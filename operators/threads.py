@@ -28,4 +28,4 @@ def share(work: Callable[[int, int], None], items: int) -> None:
 @lru_cache(maxsize=4)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     """Threads do not survive a fork, so each process has its own."""
-    return ThreadPoolExecutor(threads - 1, thread_name_prefix=f"rasterize-{process}")
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix=f"share-{process}")
