@@ -192,7 +192,7 @@ class MorphableFitter:
         }
         if self.photometric is not None:
             term = LandmarkTerm(self.points, target, weights, fit.focal_px, float(size), settings, prior)
-            found = self._appearance(batch, index, fit, term)
+            found = self._appearance(batch, index, fit, term, (person[:, None] == person).sum(1) > 1)
             columns |= {"albedo": found.albedo, "light": found.light, "translation": found.translation}
             columns["identity"] = found.coefficients[:, : self.model.identity_count]
             columns["expression"] = found.coefficients[:, self.model.identity_count :]
@@ -245,10 +245,14 @@ class MorphableFitter:
         weights = torch.where(covered[:, None], beside, 1.0)
         return torch.where(hidden, torch.full_like(weights, config.hidden_weight), weights)
 
-    def _appearance(self, batch: Batch, index: np.ndarray, fit: LandmarkFit, term: LandmarkTerm) -> PhotometricFit:
+    def _appearance(
+        self, batch: Batch, index: np.ndarray, fit: LandmarkFit, term: LandmarkTerm, shared: Tensor
+    ) -> PhotometricFit:
+        """Photos that share an identity keep their shapes: steps of one alone would part them."""
         assert self.photometric is not None
         photo = self._tensor(batch, "crop", index).float() / 255
-        return self.photometric(photo, self._skin(batch, index), (fit.coefficients, fit.rotation, fit.translation), term)
+        start = (fit.coefficients, fit.rotation, fit.translation)
+        return self.photometric(photo, self._skin(batch, index), start, term, shared)
 
     def _skin(self, batch: Batch, index: np.ndarray) -> Float[Tensor, "faces height width"]:
         """Visible skin, eyes and brows; where the segmenter found hardly any skin, every pixel that is not hidden."""

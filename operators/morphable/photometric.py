@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as nnf
 
@@ -84,20 +84,24 @@ class PhotometricFitter:
 
     def __call__(
         self, photo: Float[Tensor, "faces height width 3"], skin: Float[Tensor, "faces height width"],
-        start: Geometry, landmarks: LandmarkTerm,
+        start: Geometry, landmarks: LandmarkTerm, fixed: Bool[Tensor, " faces"] | None = None,
     ) -> PhotometricFit:  # fmt: skip
-        """`photo` in [0, 1]; `skin` 1 where the face itself shows, 0 elsewhere; `start` from the landmarks."""
+        """`photo` in [0, 1]; `skin` 1 where the face itself shows, 0 elsewhere; `start` from the landmarks.
+
+        Faces that are `fixed` keep their pose and shape.
+        """
         parts = []
+        fixed = torch.zeros(len(photo), dtype=torch.bool, device=photo.device) if fixed is None else fixed
         chunk = CHUNK if photo.device.type == "cpu" else _GPU_CHUNK
         for i in range(0, max(len(photo), 1), chunk):
             part = slice(i, i + chunk)
             maps = Maps.of(photo[part], skin[part], self.settings.px)
             geometry = (start[0][part], start[1][part], start[2][part])
-            parts.append(self._fit(maps, geometry, landmarks.take(part).cleaned()))
+            parts.append(self._fit(maps, geometry, landmarks.take(part).cleaned(), fixed[part]))
         names = PhotometricFit.__dataclass_fields__
         return PhotometricFit(**{name: torch.cat([getattr(p, name) for p in parts]) for name in names})
 
-    def _fit(self, maps: Maps, geometry: Geometry, term: LandmarkTerm) -> PhotometricFit:
+    def _fit(self, maps: Maps, geometry: Geometry, term: LandmarkTerm, fixed: Tensor) -> PhotometricFit:
         seen = self.unhidden(geometry, term)
         blank = self.light_std.new_zeros(len(geometry[0]), self.samples.albedo.shape[-1])
         state = Sampled.of(self.samples, maps, geometry, term, blank, self.light_mean.expand(len(blank), -1, -1))
@@ -108,8 +112,8 @@ class PhotometricFitter:
         state = state.shaded(self.samples, first.albedo, first.light)
         taken = first.albedo.new_zeros(len(first.albedo))
         inliers = first.inliers
-        if self.settings.steps and len(taken):
-            state, inliers, taken = self._refine(maps, state, term, seen)
+        if self.settings.steps and not fixed.all():
+            state, inliers, taken = self._refine(maps, state, term, seen, fixed)
         return PhotometricFit(*state.geometry, state.albedo, state.light, inliers, taken)
 
     def unhidden(self, geometry: Geometry, term: LandmarkTerm) -> Float[Tensor, "faces samples"]:
@@ -135,7 +139,9 @@ class PhotometricFitter:
         scale = focal_px[:, None] * (px / size) / torch.where(z > 0, z, torch.ones_like(z))
         return torch.stack((x * scale + px / 2, y * scale + px / 2, z), -1)
 
-    def _refine(self, maps: Maps, state: Sampled, term: LandmarkTerm, seen: Tensor) -> tuple[Sampled, Tensor, Tensor]:
+    def _refine(
+        self, maps: Maps, state: Sampled, term: LandmarkTerm, seen: Tensor, fixed: Tensor
+    ) -> tuple[Sampled, Tensor, Tensor]:
         settings, joint = self.settings, self.settings.joint
         damping = seen.new_full((len(seen),), 1e-3)
         taken, inliers = torch.zeros_like(damping), torch.zeros_like(seen)
@@ -151,7 +157,7 @@ class PhotometricFitter:
             step, solved = solve_spd(H, g)
             new = self._moved(maps, state, term, step)
             before, after = (self._cost(s, term, base, scale, noise, share, known) for s in (state, new))
-            better = (after < before) & solved & torch.isfinite(after)
+            better = (after < before) & solved & torch.isfinite(after) & ~fixed
             damping = torch.where(better, damping * 0.1, damping * 30)
             taken = taken + better
             state = state.where(better, new)

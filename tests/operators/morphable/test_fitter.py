@@ -182,3 +182,12 @@ def test_focal_length_from_exif_where_the_camera_wrote_it(scene):
     assert focal == pytest.approx([50 * by_mm, 4 * size, 28 * by_mm, 4 * size], rel=1e-4)
     guessed = MorphableFitter(replace(config, focal_from="guess"))(batch.copy()).faces["focal_px"]
     assert (guessed == 4 * size).all()
+
+
+def test_photometric_steps_move_strangers_and_leave_a_shared_identity_alone(scene):
+    batch = named(scene[0], "ann", "", "ann", "")
+    still = MorphableFitter(CONFIG)(batch.copy()).faces
+    moved = MorphableFitter(replace(CONFIG, photometric_steps=2))(batch.copy()).faces
+    assert np.array_equal(moved["identity"][[0, 2]], still["identity"][[0, 2]])
+    assert np.array_equal(moved["identity"][0], moved["identity"][2])
+    assert all(not np.array_equal(moved["identity"][j], still["identity"][j]) for j in (1, 3))
