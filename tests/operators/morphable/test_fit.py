@@ -1,5 +1,10 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from operators.morphable import camera
 from operators.morphable.bases.synthetic import synthetic_basis
@@ -210,3 +215,63 @@ def test_no_faces():
     truth = Truth(3)
     empty = fit_landmarks(truth.points, truth.target[:0], truth.weights[:0], truth.focal[:0], SIZE)
     assert empty.coefficients.shape == (0, 16) and empty.reason == ()
+
+
+def random_faces(model, n=4):
+    """Landmarks of turned faces with noise, in float64: target, weights, focal length."""
+    points, g = model.points("68"), torch.Generator().manual_seed(3)
+    coefficients = torch.randn(n, points.modes.shape[-1], generator=g, dtype=torch.float64)
+    angles = torch.tensor([[5.0, 20, 8], [-5, -35, 0], [0, 10, -12], [3, 0, 0]], dtype=torch.float64)[:n]
+    inside = camera.to_camera(
+        points.at(coefficients), camera.rotation_from_deg(angles), torch.tensor([0.0, 0, 95], dtype=torch.float64).expand(n, 3)
+    )
+    focal = torch.full((n,), 4 * SIZE, dtype=torch.float64)
+    target = camera.project(inside, focal, SIZE) + torch.randn(n, 68, 2, generator=g, dtype=torch.float64)
+    return points, target, torch.ones(n, 68, dtype=torch.float64), focal
+
+
+CLOSE = FitSettings(noise_px=1.0, tolerance=1e-12, max_steps=60)
+
+
+def test_turning_or_scaling_the_picture_changes_nothing_else():
+    points, target, weights, focal = random_faces(MorphableModel(synthetic_basis(), dtype=torch.float64))
+    first = fit_landmarks(points, target, weights, focal, SIZE, CLOSE)
+    turn = camera.rotation_from_deg(torch.tensor([[0.0, 0, 25]], dtype=torch.float64))[0, :2, :2]
+    turned = fit_landmarks(points, (target - SIZE / 2) @ turn + SIZE / 2, weights, focal, SIZE, CLOSE)
+    torch.testing.assert_close(turned.coefficients, first.coefficients, atol=1e-5, rtol=0)
+    torch.testing.assert_close(turned.cost, first.cost)
+    angles = [camera.deg_from_rotation(fit.rotation) for fit in (turned, first)]
+    torch.testing.assert_close(
+        angles[0] - angles[1], torch.tensor([[0.0, 0, 25]], dtype=torch.float64).expand(4, 3), atol=1e-4, rtol=0
+    )
+    large = fit_landmarks(points, 2 * target, weights, 2 * focal, 2 * SIZE, replace(CLOSE, noise_px=2.0))
+    torch.testing.assert_close(large.coefficients, first.coefficients, atol=1e-6, rtol=0)
+
+
+def mirrored_pairs():
+    """The synthetic basis with each mode split into its symmetric and its antisymmetric part."""
+    basis = synthetic_basis()
+    flip = np.array([-1, 1, 1], np.float32)
+
+    def split(modes):
+        other = modes[:, basis.mirror] * flip
+        return np.concatenate((modes + other, modes - other)) / 2
+
+    return replace(basis, identity=split(basis.identity), expression=split(basis.expression))
+
+
+def test_a_mirrored_photo_gives_the_mirrored_face():
+    basis = mirrored_pairs()
+    model = MorphableModel(basis, dtype=torch.float64)
+    points, target, weights, focal = random_faces(model)
+    partner = linear_sum_assignment(cdist(points.mean, points.mean * torch.tensor([-1, 1, 1])))[1]
+    assert np.allclose(points.mean[partner] * torch.tensor([-1, 1, 1]), points.mean, atol=1e-5)
+    assert np.array_equal(partner[partner], np.arange(68))
+    first = fit_landmarks(points, target, weights, focal, SIZE, CLOSE)
+    mirrored = target[:, torch.as_tensor(partner)] * torch.tensor([-1.0, 1]) + torch.tensor([SIZE, 0])
+    second = fit_landmarks(points, mirrored, weights, focal, SIZE, CLOSE)
+    flip = torch.tensor([-1.0, 1, 1], dtype=torch.float64)
+    expected = model.vertices(first.coefficients)[:, torch.as_tensor(basis.mirror.astype(np.int64))] * flip
+    torch.testing.assert_close(model.vertices(second.coefficients), expected, atol=1e-3, rtol=0)
+    angles = [camera.deg_from_rotation(fit.rotation) for fit in (first, second)]
+    torch.testing.assert_close(angles[1], angles[0] * torch.tensor([1.0, -1, -1]), atol=1e-3, rtol=0)
