@@ -20,6 +20,7 @@ from operators.morphable.fit import FitSettings, LandmarkFit, fit_landmarks
 from operators.morphable.landmark_term import LandmarkTerm
 from operators.morphable.model import MorphableModel
 from operators.morphable.photometric import PhotometricFit, PhotometricFitter, PhotometricSettings
+from operators.morphable.pose import initial_pose
 from operators.morphable.surface import SurfaceSamples
 from operators.morphable.texture import usable_pixels
 from operators.morphable.uncertainty import uncertainty
@@ -54,6 +55,9 @@ class MorphableFitterConfig(OperatorConfig):
     hidden_weight: float = option(0.002, "weight of a landmark under the occluder or outside the photo; visible ones have 1")
     covered_weight: float = option(
         0.002, "weight of a visible landmark beside eyes and brows when the lower face is covered: a mask pulls it along"
+    )
+    turned_weight: float = option(
+        0.3, "weight of a landmark on a side of the face that is turned away; it is a guess of the mesh"
     )
     covered_share: float = option(0.3, "the lower face counts as covered when this share of its landmarks is hidden")
     pitch_prior_deg: tuple[float, float] = option(
@@ -107,8 +111,8 @@ class MorphableFitter:
         name="MorphableFitter",
         version="3",
         reads=(
-            "subject", "focal_35mm", "width_px", "height_px", "face_index", "crop", "crop_from_image", "landmarks468_px",
-            "landmarks68_px", "occluder", "visible_face", "crop_valid",
+            "subject", "focal_35mm", "width_px", "height_px", "face_index", "mesh_score", "crop", "crop_from_image",
+            "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid",
         ),
         writes=(
             "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px",
@@ -127,10 +131,17 @@ class MorphableFitter:
         self.steady = torch.as_tensor(on_eyes_and_brows(kind), device=self.device)
         nose_tip = float(basis.mean[basis.landmarks68[30], 1].mean())
         self.lower = self.points.mean[:, 1] < nose_tip
+        self.outward = self._outward()
         ibug = self.model.points("68")
         self.lower_face = ibug.only(ibug.mean[:, 1] < nose_tip)
         self.outer_eyes = ibug.only([36, 45])
         self.photometric = self._photometric(device) if config.appearance else None
+
+    def _outward(self) -> Float[Tensor, "points 3"]:
+        """Normals of the mean face at the landmarks."""
+        mean = self.model.shape.mean
+        nearest = torch.cdist(self.points.mean, mean).argmin(1)
+        return self.model.normals(mean[None])[0, nearest]
 
     def _photometric(self, device: str) -> PhotometricFitter:
         config, basis = self.config, self.model.basis
@@ -163,8 +174,9 @@ class MorphableFitter:
     def _fit(self, batch: Batch, index: np.ndarray, person: Tensor) -> None:
         size = batch.faces["crop"].shape[1]
         target, hidden = self._landmarks(batch, index)
-        weights = self._weights(hidden)
         focal = self._focal(batch, index, size)
+        weights = self._weights(hidden) * self._confidence(batch, index)[:, None]
+        weights = weights * self._facing(target, weights, focal, size)
         config = self.config
         settings = FitSettings(
             noise_px=config.noise * size,
@@ -244,6 +256,21 @@ class MorphableFitter:
         beside = torch.where(self.steady, 1.0, config.covered_weight)
         weights = torch.where(covered[:, None], beside, 1.0)
         return torch.where(hidden, torch.full_like(weights, config.hidden_weight), weights)
+
+    def _confidence(self, batch: Batch, index: np.ndarray) -> Tensor:
+        """The mesh network's own confidence in each face, not below a tenth."""
+        if "mesh_score" not in batch.faces:
+            return torch.ones(len(index), device=self.device)
+        return torch.nan_to_num(self._tensor(batch, "mesh_score", index), nan=1.0).clamp(0.1, 1)
+
+    def _facing(self, target: Tensor, weights: Tensor, focal: Tensor, size: int) -> Tensor:
+        """1 for landmarks that the camera can see if the face is turned as the mean face fits best, less for those behind."""
+        known = torch.isfinite(target).all(-1)
+        rough = torch.where(known | ~known.any(1, keepdim=True), weights.clamp_min(0.02), torch.zeros_like(weights))
+        rotation, _ = initial_pose(self.points, torch.where(known[..., None], target, size / 2), rough, focal, size)
+        towards = (rotation[:, 2, None] * self.outward).sum(-1)
+        seen = ((towards + 0.5) / 0.4).clamp(0, 1)
+        return torch.nan_to_num(self.config.turned_weight + (1 - self.config.turned_weight) * seen, nan=1.0)
 
     def _appearance(
         self, batch: Batch, index: np.ndarray, fit: LandmarkFit, term: LandmarkTerm, shared: Tensor

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from operators.morphable import camera
 from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig, together
 from operators.types import LOW_CONFIDENCE, OK
 from tests.operators.morphable.scenes import make_scene
@@ -191,3 +192,24 @@ def test_photometric_steps_move_strangers_and_leave_a_shared_identity_alone(scen
     assert np.array_equal(moved["identity"][[0, 2]], still["identity"][[0, 2]])
     assert np.array_equal(moved["identity"][0], moved["identity"][2])
     assert all(not np.array_equal(moved["identity"][j], still["identity"][j]) for j in (1, 3))
+
+
+def test_landmarks_where_the_face_is_turned_away_count_less(fitter):
+    points = fitter.points
+    rotation = camera.rotation_from_deg(torch.tensor([[0.0, 50, 0]]))
+    shift, focal = torch.tensor([[0.0, 0, 120]]), torch.tensor([512.0])
+    target = camera.project(camera.to_camera(points.mean[None], rotation, shift), focal, 128)
+    towards = (rotation[:, 2, None] * fitter.outward).sum(-1)[0]
+    away, near = towards < -0.5, towards > 0.1
+    assert away.sum() > 20 and near.sum() > 100
+    facing = fitter._facing(target, torch.ones(1, 468), focal, 128)[0]
+    assert facing[near].min() > 0.9 and facing[away].mean() < 0.5
+    assert facing.min() >= CONFIG.turned_weight and facing.max() <= 1
+
+
+def test_an_unsure_mesh_counts_less(scene, fitter):
+    batch = scene[0].copy()
+    batch.put("mesh_score", np.array([1.0, 0.2, 1.0, np.nan], np.float32))
+    sure, unsure = fitter(scene[0].copy()).faces, fitter(batch).faces
+    assert unsure["lower_face_std"][1] > sure["lower_face_std"][1]
+    assert np.array_equal(unsure["identity"][[0, 2, 3]], sure["identity"][[0, 2, 3]])
