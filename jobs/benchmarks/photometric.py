@@ -25,7 +25,7 @@ from operators.metrics import rotation_error_deg, vertex_errors
 from operators.morphable.appearance import AppearanceSettings
 from operators.morphable.atlas import AlbedoModel
 from operators.morphable.fit import FitSettings, fit_landmarks
-from operators.morphable.landmark_term import LandmarkTerm
+from operators.morphable.landmark_cost import landmark_cost
 from operators.morphable.model import MorphableModel
 from operators.morphable.photometric import PhotometricFitter, PhotometricSettings
 from operators.morphable.surface import SurfaceSamples
@@ -81,7 +81,7 @@ def measure(bench: Bench, scenes: Scenes, noise_px: float, settings: Photometric
     points, basis = bench.model.points("68"), bench.model.basis
     mean, std = (torch.as_tensor(v, dtype=torch.float32) for v in (basis.light_mean, basis.light_std))
     fitter = PhotometricFitter(bench.model, bench.samples, select("numba"), mean, std, settings)
-    term = LandmarkTerm(points, target, weights, scenes.focal, SIZE, fit_settings, torch.ones(n))
+    term = landmark_cost(points, target, weights, scenes.focal, SIZE, fit_settings)
     photo, skin = scenes.image.float() / 255, scenes.visible.float()
     seconds = []
     begin = time.perf_counter()

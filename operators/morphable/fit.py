@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from operators.morphable.landmark_cost import DEFAULT, FaceState, FitSettings, LandmarkCost
+from operators.morphable.landmark_cost import DEFAULT, FaceState, FitSettings, LandmarkCost, landmark_cost
 from operators.morphable.linear import solve_spd
 from operators.morphable.model import LinearPoints
 from operators.morphable.pose import initial_pose, orthonormal, spread_px
@@ -56,7 +56,9 @@ def fit_landmarks(
     raises for bad numbers: such faces come back with `ok` False. Levenberg-Marquardt with Marquardt's diagonal scaling.
     """
     n = len(target)
-    cost, good, enough, spread = _prepare(points, target, weights, focal_px, float(size), settings, expression_prior)
+    cost, good, enough, spread = _usable(
+        landmark_cost(points, target, weights, focal_px, float(size), settings, expression_prior)
+    )
     state = _start(cost, good)
     device = target.device
     good &= torch.isfinite(cost.value(state))
@@ -119,26 +121,19 @@ def _people(person: Int[Tensor, " faces"] | None, good: Bool[Tensor, " faces"]) 
     return number, members
 
 
-def _prepare(points, target, weights, focal_px, size, settings, expression_prior):
-    """The cost with unusable landmarks left out, and which faces can be fitted at all."""
-    dtype = points.mean.dtype
-    target, weights, focal_px = target.to(dtype), weights.to(dtype), focal_px.to(dtype)
-    finite = torch.isfinite(target).all(-1) & torch.isfinite(weights)
-    weights = torch.where(finite, weights, torch.zeros_like(weights)).clamp(0, 1)
-    target = torch.where(finite[..., None], target, torch.full_like(target, size / 2))
-    enough = weights.sum(1) >= settings.min_points
-    spread = spread_px(target, weights)
-    good = enough & (spread > 0.02 * size) & torch.isfinite(focal_px) & (focal_px > 0)
-    precision = target.new_full((len(target), points.modes.shape[-1]), settings.identity_prior**2)
-    precision[:, points.identity :] = 1.0 if expression_prior is None else expression_prior.to(precision)[:, None].square()
-    focal = torch.where(good, focal_px, torch.full_like(focal_px, size))
-    return LandmarkCost(points, target, weights, precision, focal, size, settings), good, enough, spread
+def _usable(cost: LandmarkCost) -> tuple[LandmarkCost, Tensor, Tensor, Tensor]:
+    """The cost with a focal length for every face, which faces can be fitted at all, and why not."""
+    enough = cost.weights.sum(1) >= cost.settings.min_points
+    spread = spread_px(cost.target, cost.weights)
+    good = enough & (spread > 0.02 * cost.size) & torch.isfinite(cost.focal_px) & (cost.focal_px > 0)
+    focal = torch.where(good, cost.focal_px, torch.full_like(cost.focal_px, cost.size))
+    return replace(cost, focal_px=focal), good, enough, spread
 
 
 def _start(cost: LandmarkCost, good: Bool[Tensor, " faces"]) -> FaceState:
     """The mean face where it fits best; unusable faces stand in front of the camera."""
     n, points = len(good), cost.points
-    focal = cost.focal_guess_px.clone()
+    focal = cost.focal_px.clone()
     rotation = torch.eye(3, dtype=focal.dtype, device=focal.device).repeat(n, 1, 1)
     radius = (points.mean - points.mean.mean(0)).square().sum(-1).mean().sqrt()
     ahead = torch.stack((torch.zeros_like(focal), torch.zeros_like(focal), 10 * radius * focal / cost.size), 1)

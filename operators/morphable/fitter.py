@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from operators.morphable.appearance import AppearanceSettings
 from operators.morphable.atlas import AlbedoModel
 from operators.morphable.bases import load_basis
 from operators.morphable.fit import FitSettings, LandmarkFit, fit_landmarks
-from operators.morphable.landmark_term import LandmarkTerm
+from operators.morphable.landmark_cost import LandmarkCost, landmark_cost
 from operators.morphable.model import MorphableModel
 from operators.morphable.photometric import PhotometricFit, PhotometricFitter, PhotometricSettings
 from operators.morphable.pose import initial_pose
@@ -203,7 +203,8 @@ class MorphableFitter:
             **self._unknown(fit, size, prior),
         }
         if self.photometric is not None:
-            term = LandmarkTerm(self.points, target, weights, fit.focal_px, float(size), settings, prior)
+            known = replace(settings, focal_log_std=0.0)
+            term = landmark_cost(self.points, target, weights, fit.focal_px, float(size), known, prior)
             found = self._appearance(batch, index, fit, term, (person[:, None] == person).sum(1) > 1)
             columns |= {"albedo": found.albedo, "light": found.light, "translation": found.translation}
             columns["identity"] = found.coefficients[:, : self.model.identity_count]
@@ -273,7 +274,7 @@ class MorphableFitter:
         return torch.nan_to_num(self.config.turned_weight + (1 - self.config.turned_weight) * seen, nan=1.0)
 
     def _appearance(
-        self, batch: Batch, index: np.ndarray, fit: LandmarkFit, term: LandmarkTerm, shared: Tensor
+        self, batch: Batch, index: np.ndarray, fit: LandmarkFit, term: LandmarkCost, shared: Tensor
     ) -> PhotometricFit:
         """Photos that share an identity keep their shapes: steps of one alone would part them."""
         assert self.photometric is not None

@@ -76,14 +76,14 @@ class LandmarkCost:
     target: Float[Tensor, "faces points 2"]
     weights: Float[Tensor, "faces points"]
     precision: Float[Tensor, "faces modes"]
-    focal_guess_px: Float[Tensor, " faces"]
+    focal_px: Float[Tensor, " faces"]
     size: float
     settings: FitSettings
 
-    def __getitem__(self, index: Shaped[Tensor, " some"]) -> LandmarkCost:
+    def __getitem__(self, index: Shaped[Tensor, " some"] | slice) -> LandmarkCost:
         return replace(
             self, target=self.target[index], weights=self.weights[index], precision=self.precision[index],
-            focal_guess_px=self.focal_guess_px[index],
+            focal_px=self.focal_px[index],
         )  # fmt: skip
 
     @property
@@ -112,7 +112,7 @@ class LandmarkCost:
 
     def _focal(self, state: FaceState) -> Float[Tensor, " faces"]:
         std = self.settings.focal_log_std
-        return (state.focal_px / self.focal_guess_px).log() / std if std > 0 else torch.zeros_like(state.focal_px)
+        return (state.focal_px / self.focal_px).log() / std if std > 0 else torch.zeros_like(state.focal_px)
 
     def system(self, state: FaceState) -> tuple[Float[Tensor, "faces unknowns unknowns"], Float[Tensor, "faces unknowns"]]:
         """Half the cost's Gauss-Newton Hessian and half its gradient, Huber by reweighting.
@@ -139,6 +139,21 @@ class LandmarkCost:
             H[:, modes + 6, modes + 6] += settings.focal_log_std**-2
             g[:, modes + 6] += self._focal(state) / settings.focal_log_std
         return H, g
+
+
+def landmark_cost(
+    points: LinearPoints, target: Float[Tensor, "faces points 2"], weights: Float[Tensor, "faces points"],
+    focal_px: Float[Tensor, " faces"], size: int | float, settings: FitSettings = DEFAULT,
+    expression_prior: Float[Tensor, " faces"] | None = None,
+) -> LandmarkCost:  # fmt: skip
+    """The cost, in the points' precision. Landmarks that are not finite lose their weight; no expression prior means 1."""
+    target, weights, focal_px = (x.to(points.mean.dtype) for x in (target, weights, focal_px))
+    finite = torch.isfinite(target).all(-1) & torch.isfinite(weights)
+    weights = torch.where(finite, weights, torch.zeros_like(weights)).clamp(0, 1)
+    target = torch.where(finite[..., None], target, torch.full_like(target, size / 2))
+    precision = target.new_full((len(target), points.modes.shape[-1]), settings.identity_prior**2)
+    precision[:, points.identity :] = 1.0 if expression_prior is None else expression_prior.to(precision)[:, None].square()
+    return LandmarkCost(points, target, weights, precision, focal_px, float(size), settings)
 
 
 def derivatives(points: LinearPoints, state: FaceState, size: float) -> tuple[Tensor, Tensor, Tensor]:

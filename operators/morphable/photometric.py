@@ -30,11 +30,11 @@ from operators.morphable.appearance import (
     volume,
     volume_slope,
 )
-from operators.morphable.landmark_term import Geometry, LandmarkTerm
+from operators.morphable.landmark_cost import FaceState, LandmarkCost
 from operators.morphable.light import light_precision
 from operators.morphable.linear import normal_equations, pad_columns, solve_spd
 from operators.morphable.model import MorphableModel
-from operators.morphable.sampled import CHUNK, Maps, Sampled, geometry_jacobian
+from operators.morphable.sampled import CHUNK, Geometry, Maps, Sampled, geometry_jacobian
 from operators.morphable.surface import SurfaceSamples
 from operators.rasterize.base import Rasterizer
 
@@ -84,7 +84,7 @@ class PhotometricFitter:
 
     def __call__(
         self, photo: Float[Tensor, "faces height width 3"], skin: Float[Tensor, "faces height width"],
-        start: Geometry, landmarks: LandmarkTerm, fixed: Bool[Tensor, " faces"] | None = None,
+        start: Geometry, landmarks: LandmarkCost, fixed: Bool[Tensor, " faces"] | None = None,
     ) -> PhotometricFit:  # fmt: skip
         """`photo` in [0, 1]; `skin` 1 where the face itself shows, 0 elsewhere; `start` from the landmarks.
 
@@ -97,11 +97,11 @@ class PhotometricFitter:
             part = slice(i, i + chunk)
             maps = Maps.of(photo[part], skin[part], self.settings.px)
             geometry = (start[0][part], start[1][part], start[2][part])
-            parts.append(self._fit(maps, geometry, landmarks.take(part).cleaned(), fixed[part]))
+            parts.append(self._fit(maps, geometry, landmarks[part], fixed[part]))
         names = PhotometricFit.__dataclass_fields__
         return PhotometricFit(**{name: torch.cat([getattr(p, name) for p in parts]) for name in names})
 
-    def _fit(self, maps: Maps, geometry: Geometry, term: LandmarkTerm, fixed: Tensor) -> PhotometricFit:
+    def _fit(self, maps: Maps, geometry: Geometry, term: LandmarkCost, fixed: Tensor) -> PhotometricFit:
         seen = self.unhidden(geometry, term)
         blank = self.light_std.new_zeros(len(geometry[0]), self.samples.albedo.shape[-1])
         state = Sampled.of(self.samples, maps, geometry, term, blank, self.light_mean.expand(len(blank), -1, -1))
@@ -116,7 +116,7 @@ class PhotometricFitter:
             state, inliers, taken = self._refine(maps, state, term, seen, fixed)
         return PhotometricFit(*state.geometry, state.albedo, state.light, inliers, taken)
 
-    def unhidden(self, geometry: Geometry, term: LandmarkTerm) -> Float[Tensor, "faces samples"]:
+    def unhidden(self, geometry: Geometry, term: LandmarkCost) -> Float[Tensor, "faces samples"]:
         """1 where no other part of the face lies in front of a sample."""
         px = self.settings.depth_px
         placed = self._place(geometry, term.focal_px, term.size, px)
@@ -140,7 +140,7 @@ class PhotometricFitter:
         return torch.stack((x * scale + px / 2, y * scale + px / 2, z), -1)
 
     def _refine(
-        self, maps: Maps, state: Sampled, term: LandmarkTerm, seen: Tensor, fixed: Tensor
+        self, maps: Maps, state: Sampled, term: LandmarkCost, seen: Tensor, fixed: Tensor
     ) -> tuple[Sampled, Tensor, Tensor]:
         settings, joint = self.settings, self.settings.joint
         damping = seen.new_full((len(seen),), 1e-3)
@@ -171,7 +171,7 @@ class PhotometricFitter:
         spread = torch.nan_to_num(left.nanquantile(0.8, dim=1, keepdim=True))
         return noise * (spread / (self.settings.expected * noise)).clamp_min(1).square()
 
-    def _moved(self, maps: Maps, state: Sampled, term: LandmarkTerm, step: Tensor) -> Sampled:
+    def _moved(self, maps: Maps, state: Sampled, term: LandmarkCost, step: Tensor) -> Sampled:
         coefficients, rotation, translation = state.geometry
         shape = 6 + coefficients.shape[1]
         turned = camera.rotation_from_axis_angle(step[:, :3]) @ rotation
@@ -182,24 +182,23 @@ class PhotometricFitter:
     def _cost(
         self,
         state: Sampled,
-        term: LandmarkTerm,
+        term: LandmarkCost,
         base: Tensor,
         scale: Tensor,
         noise: Tensor,
         share: Tensor,
         known: tuple[Tensor, Tensor],
     ) -> Float[Tensor, " faces"]:
-        shape, behind = term.cost(state.geometry)
+        shape = term.value(FaceState(*state.geometry, term.focal_px))
         cost = shape + robust_cost(state.error, base, scale, noise[:, 0]) + state.albedo.square().sum(1)
         cost = cost + light_cost(state.light, self.light_mean, self.precision)
-        cost = cost + 2 * volume(state.tint, state.shading, share, known)
-        return torch.where(behind, torch.full_like(cost, torch.inf), cost)
+        return cost + 2 * volume(state.tint, state.shading, share, known)
 
     def _system(
-        self, state: Sampled, term: LandmarkTerm, w: Tensor, share: Tensor, known: tuple[Tensor, Tensor] | None
+        self, state: Sampled, term: LandmarkCost, w: Tensor, share: Tensor, known: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Normal equations H step = g for (pose and shape, light, albedo), and the `known_unknowns`."""
-        shape_H, shape_g = term.system(state.geometry)
+        shape_H, shape_g = _pose_first(*term.system(FaceState(*state.geometry, term.focal_px)), state.geometry[0].shape[1])
         residual = state.colour - state.tint * state.shading
         look_H, look_g = appearance_system(self.samples, state.harmonics, state.tint, state.shading, residual, w)
         look_H[:, :LIGHT, :LIGHT] += self.precision
@@ -227,3 +226,9 @@ class PhotometricFitter:
         by_albedo = albedo[0] * shading[..., :1] + albedo[1] * shading[..., 1:2] + albedo[2] * shading[..., 2:]
         light = (J.mT @ pad_columns(by_light))[..., :LIGHT]
         return torch.cat((light, (J.mT @ by_albedo)[..., : self.samples.albedo.shape[-1]]), -1)
+
+
+def _pose_first(H: Tensor, g: Tensor, modes: int) -> tuple[Tensor, Tensor]:
+    """The landmarks' system in the order rotation, translation, coefficients; the focal length stays as it is."""
+    order = torch.cat((torch.arange(modes, modes + 6), torch.arange(modes))).to(H.device)
+    return H[:, order[:, None], order], g[:, order]

@@ -10,12 +10,16 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from operators.morphable import camera
-from operators.morphable.landmark_term import Geometry, LandmarkTerm
+from operators.morphable.landmark_cost import LandmarkCost
 from operators.morphable.light import sh_basis, sh_slope, shading_at, to_viewer
 from operators.morphable.surface import SurfaceSamples
 
 CHUNK = 16
 """Faces worked on together."""
+
+
+Geometry = tuple[Float[Tensor, "faces modes"], Float[Tensor, "faces 3 3"], Float[Tensor, "faces 3"]]
+"""Coefficients, rotation, translation."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Sampled:
     error: Float[Tensor, "faces samples"]
 
     @staticmethod
-    def of(samples: SurfaceSamples, maps: Maps, geometry: Geometry, term: LandmarkTerm, albedo: Tensor, light: Tensor) -> Sampled:
+    def of(samples: SurfaceSamples, maps: Maps, geometry: Geometry, term: LandmarkCost, albedo: Tensor, light: Tensor) -> Sampled:
         """Placed, read from the photo, and shaded."""
         placed = samples.place(geometry[0])
         inside = camera.to_camera(placed.point, geometry[1], geometry[2])
@@ -108,7 +112,7 @@ class Sampled:
 
 
 def geometry_jacobian(
-    samples: SurfaceSamples, state: Sampled, term: LandmarkTerm, mix: Float[Tensor, "faces samples 3"]
+    samples: SurfaceSamples, state: Sampled, term: LandmarkCost, mix: Float[Tensor, "faces samples 3"]
 ) -> Float[Tensor, "faces samples padded"]:
     """Derivative of  mix . (model - photo)  at the samples by (axis-angle update, translation, coefficients, zeros).
 

@@ -8,7 +8,7 @@ from operators.morphable.appearance import AppearanceSettings
 from operators.morphable.atlas import AlbedoModel
 from operators.morphable.bases.synthetic import synthetic_basis
 from operators.morphable.fit import FitSettings, fit_landmarks
-from operators.morphable.landmark_term import LandmarkTerm
+from operators.morphable.landmark_cost import landmark_cost
 from operators.morphable.light import frontal_light, shade, to_viewer
 from operators.morphable.model import MorphableModel
 from operators.morphable.photometric import PhotometricFitter, PhotometricSettings
@@ -40,7 +40,7 @@ class Photos:
         target = exact + 1.5 * torch.randn(exact.shape, generator=g, dtype=dtype)
         one = torch.ones(n, 68, dtype=dtype)
         settings = FitSettings(noise_px=1.5)
-        self.term = LandmarkTerm(points, target, one, self.focal, SIZE, settings, one[:, 0])
+        self.term = landmark_cost(points, target, one, self.focal, SIZE, settings)
 
     def project(self, points):
         return camera.project_with_depth(camera.to_camera(points, self.rotation, self.translation), self.focal, SIZE)
@@ -136,7 +136,7 @@ def test_a_face_has_the_same_bits_in_any_company(photos, refined):
     start = photos.start()
     for chosen in ([4], [5, 4, 1], [0, 1, 2, 3, 4, 5] * 3 + [4]):
         index = torch.tensor(chosen)
-        again = photos.fitter()(image[index], skin[index], tuple(v[index] for v in start), photos.term.take(index))
+        again = photos.fitter()(image[index], skin[index], tuple(v[index] for v in start), photos.term[index])
         where = chosen.index(4) if len(chosen) < CHUNK else len(chosen) - 1
         for name in ("coefficients", "rotation", "translation", "albedo", "light", "inliers"):
             assert torch.equal(getattr(again, name)[where], getattr(refined, name)[4]), name
@@ -145,7 +145,8 @@ def test_a_face_has_the_same_bits_in_any_company(photos, refined):
 def test_no_skin_and_no_landmarks_leave_the_start(photos):
     image, skin = photos.draw()
     start = photos.start()
-    term = replace(photos.term, target=torch.full_like(photos.term.target, torch.nan))
+    lost = torch.full_like(photos.term.target, torch.nan)
+    term = landmark_cost(photos.term.points, lost, photos.term.weights, photos.focal, SIZE, photos.term.settings)
     result = photos.fitter()(image, torch.zeros_like(skin), start, term)
     assert all(torch.isfinite(v).all() for v in (result.coefficients, result.rotation, result.albedo, result.light))
     assert not result.albedo.any()
@@ -154,5 +155,5 @@ def test_no_skin_and_no_landmarks_leave_the_start(photos):
 
 def test_no_faces(photos):
     image, skin = photos.draw()
-    empty = photos.fitter()(image[:0], skin[:0], tuple(v[:0] for v in photos.start()), photos.term.take(slice(0, 0)))
+    empty = photos.fitter()(image[:0], skin[:0], tuple(v[:0] for v in photos.start()), photos.term[:0])
     assert empty.coefficients.shape == (0, 16) and empty.light.shape == (0, 9, 3)
