@@ -64,7 +64,6 @@ def fit_landmarks(
     good &= torch.isfinite(cost.value(state))
     person, members = _people(person, good)
     cost.precision[:, : points.identity] /= members[person][:, None]  # one prior a person
-    state.coefficients[:, : points.identity] = 0
 
     people = len(members)
     total = _sum(cost.value(state), person, people)
@@ -116,7 +115,9 @@ def fit_landmarks(
 def _people(person: Int[Tensor, " faces"] | None, good: Bool[Tensor, " faces"]) -> tuple[Tensor, Tensor]:
     """The number of each face's person, and how many faces each has; a face that cannot be fitted is nobody's photo."""
     own = torch.arange(len(good), device=good.device)
-    known = own if person is None else torch.where(good, person, -1 - own)
+    if person is None or not len(own):
+        return own, torch.ones_like(own)
+    known = torch.where(good, person, person.min() - 1 - own)
     _, number, members = torch.unique(known, return_inverse=True, return_counts=True)
     return number, members
 

@@ -82,3 +82,13 @@ def test_people_do_not_depend_on_each_other_and_a_useless_photo_harms_none():
     assert not less.ok[0] and less.ok[1:].all()
     rows = slice(1, PHOTOS)
     torch.testing.assert_close(fit(truth, truth.person[rows], rows).coefficients, less.coefficients[rows], atol=1e-4, rtol=0)
+
+
+def test_a_useless_photo_is_nobodys_whatever_the_numbers_of_people():
+    truth = album()
+    truth.weights[3] = 0
+    alone = fit(truth)
+    for person in (-1 - torch.arange(PEOPLE * PHOTOS).flip(0), 7 * torch.arange(PEOPLE * PHOTOS) - 20):
+        again = fit(truth, person)
+        assert torch.equal(again.coefficients, alone.coefficients)
+        assert torch.equal(again.information, alone.information)
