@@ -48,7 +48,7 @@ def test_the_pyarrow_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     example = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     scope: dict = {}
-    exec(example[1], scope)
+    exec(example[1], scope)  # our own documented example, from this repository
     assert scope["table"].num_rows == 2
     field = pq.read_schema(pa.BufferReader((folder / "00000.parquet").read_bytes())).field("image_sha256")
     assert field.metadata[b"doc"] == manifest_schema().field("image_sha256").metadata[b"doc"]

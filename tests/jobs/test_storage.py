@@ -74,6 +74,7 @@ def test_a_missing_object_is_named(storage):
 
 def test_goes_to_other_processes(storage):
     storage.write("k", b"v")
+    # Ray sends it this way; the bytes are made on this line
     assert pickle.loads(pickle.dumps(storage)).read("k") == b"v"
 
 
