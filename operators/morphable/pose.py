@@ -25,7 +25,8 @@ def initial_pose(
     y = (target - centre_2d[:, None]) * target.new_tensor([1.0, -1.0])
     wx = w[..., None] * x
     spread = wx.mT @ x
-    ridge = 1e-3 * spread.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] * torch.eye(3, dtype=x.dtype, device=x.device)
+    extent = spread.diagonal(dim1=1, dim2=2).sum(1)[:, None, None].clamp_min(1e-6)  # one landmark alone has none
+    ridge = 1e-3 * extent * torch.eye(3, dtype=x.dtype, device=x.device)
     affine = torch.linalg.solve(spread + ridge, wx.mT @ y).mT
     p = affine @ affine.mT
     root_det = (p[:, 0, 0] * p[:, 1, 1] - p[:, 0, 1] ** 2).clamp_min(1e-12).sqrt()[:, None, None]

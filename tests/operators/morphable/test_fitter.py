@@ -213,3 +213,14 @@ def test_an_unsure_mesh_counts_less(scene, fitter):
     sure, unsure = fitter(scene[0].copy()).faces, fitter(batch).faces
     assert unsure["lower_face_std"][1] > sure["lower_face_std"][1]
     assert np.array_equal(unsure["identity"][[0, 2, 3]], sure["identity"][[0, 2, 3]])
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 5])
+def test_few_finite_landmarks_are_a_status_not_an_error(scene, fitter, left):
+    batch = scene[0].copy()
+    landmarks = batch.faces["landmarks468_px"].copy()
+    landmarks[1, left:] = np.nan
+    batch.put("landmarks468_px", landmarks)
+    out = fitter(batch).faces
+    assert out["face_status"].tolist() == [OK, LOW_CONFIDENCE, OK, OK]
+    assert np.isnan(out["identity"][1]).all() and np.isfinite(out["identity"][[0, 2, 3]]).all()
