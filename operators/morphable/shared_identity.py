@@ -46,7 +46,8 @@ def with_shared(
         return information
     own = information[rows]
     mixed = own[:, identity:, :identity]
-    reduced = own[:, :identity, :identity] - mixed.mT @ torch.linalg.solve(own[:, identity:, identity:], mixed)
+    factor, _ = torch.linalg.cholesky_ex(own[:, identity:, identity:])
+    reduced = own[:, :identity, :identity] - mixed.mT @ torch.cholesky_solve(mixed, factor)
     people, slot = torch.unique(person[rows], return_inverse=True)
     total = reduced.new_zeros(len(people), identity, identity).index_add_(0, slot, reduced)
     own[:, :identity, :identity] += total[slot] - reduced
