@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from operators.metrics import psnr_db
-from operators.synthesize import STYLES, DrawnMaskConfig, draw_mask
+from operators.metrics.pixels import psnr_db
+from operators.synthesize.drawn import STYLES, DrawnMaskConfig, draw_mask
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from operators.batch import Batch, blank
 from operators.codec import DecodeLimits
-from operators.columns import ARTIFACTS, BYTES, FACE_COLUMNS, ROW_COLUMNS, STRING, Column
+from operators.columns import ARTIFACTS, BYTES, FACE_COLUMNS, RECONSTRUCT, ROW_COLUMNS, STRING, Column
 
 SCHEMA_VERSION = "2"
 _FACE_COUNT = "n_faces"
@@ -36,8 +36,10 @@ def to_table(batch: Batch) -> pa.Table:
     offsets = batch.face_offsets
     arrays: list[pa.Array] = [pa.array(np.diff(offsets).astype(np.int32))]
     for name, values in batch.rows.items():
-        arrays.append(_plain(ROW_COLUMNS[name], values))
-        fields.append(pa.field(name, arrays[-1].type))
+        shape = np.shape(values)[1:]
+        inner = _plain(ROW_COLUMNS[name], np.reshape(values, -1) if shape else values)
+        arrays.append(_fixed(inner, math.prod(shape), len(values)) if shape else inner)
+        fields.append(pa.field(name, arrays[-1].type, metadata={"shape": json.dumps(shape)} if shape else None))
     for name, values in batch.faces.items():
         column = FACE_COLUMNS[name]
         shape = values.shape[1:]
@@ -65,7 +67,9 @@ def from_table(table: pa.Table) -> Batch:
         array = _one(table[field.name])
         metadata = field.metadata or {}
         if metadata.get(b"level") != b"face":
-            rows[field.name] = _unplain(ROW_COLUMNS[field.name], array, to_list=True)
+            shape = tuple(json.loads(metadata.get(b"shape", b"[]")))
+            values = _unplain(ROW_COLUMNS[field.name], array.flatten() if shape else array, to_list=True)
+            rows[field.name] = values.reshape(-1, *shape) if shape else values
             continue
         column, shape = FACE_COLUMNS[field.name], tuple(json.loads(metadata[b"shape"]))
         inner = array.flatten()
@@ -124,15 +128,15 @@ def _fixed(values: pa.Array, size: int, count: int) -> pa.Array:
 
 
 # the manifest -------------------------------------------------------------------------------------------------------
-def manifest_schema(extra: Sequence[pa.Field] = ()) -> pa.Schema:
+def manifest_schema(extra: Sequence[pa.Field] = (), job: str = RECONSTRUCT) -> pa.Schema:
     """The manifest's fields in order, each with its meaning in the metadata.
 
-    The row columns marked `manifest`, `faces` (a struct of the face columns marked so), `artifacts`, `config_fingerprint`,
-    `versions`, then `extra`. Multi-dimensional values are nested lists, so the schema is the same for every configuration.
+    The row columns marked `manifest` that the job has, `faces` (a struct of the face columns marked so), `artifacts`,
+    `config_fingerprint`, `versions`, then `extra`. Multi-dimensional values are nested lists, so the schema is the same for every configuration.
     A face value that was not computed is null or NaN. `unmask.schema_version` changes when a field changes or goes.
     """
-    fields = [_manifest_field(column) for column in ROW_COLUMNS.values() if column.manifest]
-    faces = pa.struct([_manifest_field(column) for column in FACE_COLUMNS.values() if column.manifest])
+    fields = [_manifest_field(column) for column in _listed(ROW_COLUMNS, job)]
+    faces = pa.struct([_manifest_field(column) for column in _listed(FACE_COLUMNS, job)])
     fields += [
         _documented("faces", pa.list_(faces), "every face of the image, the most confident first"),
         _documented("artifacts", pa.list_(ARTIFACT_TYPE), "files written for the image: name, path below the output, content"),
@@ -149,13 +153,14 @@ def to_manifest(
     config_fingerprint: str = "",
     versions: Mapping[str, str] | None = None,
     extra: Mapping[str, pa.Array] | None = None,
+    job: str = RECONSTRUCT,
 ) -> pa.Table:
     """Batch -> manifest rows. `artifacts[i]` holds mappings with name, path, sha256 and bytes for row i.
 
     Errors: ValueError when `artifacts` or an extra column does not have one value per row.
     """
     extra = dict(extra or {})
-    schema = manifest_schema([pa.field(name, array.type) for name, array in extra.items()])
+    schema = manifest_schema([pa.field(name, array.type) for name, array in extra.items()], job)
     n = len(batch)
     artifacts = artifacts if artifacts is not None else [()] * n
     for name, values in [("artifacts", artifacts), *extra.items()]:
@@ -165,7 +170,7 @@ def to_manifest(
     pinned = sorted((versions or {}).items())
     columns: dict[str, Any] = {
         **{name: _manifest_values(ROW_COLUMNS[name], batch.rows.get(name), n) for name in ROW_COLUMNS},
-        "faces": _manifest_faces(batch),
+        "faces": _manifest_faces(batch, job),
         "artifacts": pa.array(written, type=schema.field("artifacts").type),
         "config_fingerprint": pa.array([config_fingerprint] * n, pa.string()),
         "versions": pa.array([pinned] * n, type=schema.field("versions").type),
@@ -179,6 +184,10 @@ def manifest_bytes(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", row_group_size=4096, write_statistics=True)
     return sink.getvalue()
+
+
+def _listed(columns: Mapping[str, Column], job: str) -> list[Column]:
+    return [column for column in columns.values() if column.manifest and column.job in ("", job)]
 
 
 def _documented(name: str, kind: pa.DataType, doc: str) -> pa.Field:
@@ -207,8 +216,8 @@ def _manifest_values(column: Column, values: Any, count: int) -> pa.Array:
     return result
 
 
-def _manifest_faces(batch: Batch) -> pa.Array:
-    columns = [column for column in FACE_COLUMNS.values() if column.manifest]
+def _manifest_faces(batch: Batch, job: str) -> pa.Array:
+    columns = _listed(FACE_COLUMNS, job)
     children = [_manifest_values(column, batch.faces.get(column.name), batch.n_faces) for column in columns]
     struct = pa.StructArray.from_arrays(children, fields=[_manifest_field(column) for column in columns])
     return pa.ListArray.from_arrays(pa.array(batch.face_offsets.astype(np.int32)), struct)

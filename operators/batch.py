@@ -25,6 +25,12 @@ def blank(column: Column, shape: tuple[int, ...], count: int) -> np.ndarray:
     return np.full((count, *shape), np.nan if dtype.kind == "f" else 0, dtype=dtype)
 
 
+def blank_row(name: str, shape: tuple[int, ...], count: int) -> Any:
+    """`count` empty values of a row column: a list for strings and bytes, an array for numbers."""
+    values = blank(ROW_COLUMNS[name], shape, count)
+    return values.tolist() if values.dtype == object else values
+
+
 class Batch:
     """Rows in order, and their faces flattened in row order.
 
@@ -55,14 +61,15 @@ class Batch:
     def from_images(
         cls, images: Iterable[bytes], keys: Sequence[str] | None = None, shard: str = "memory", **columns: Any
     ) -> Batch:
-        """A batch of encoded images, all other columns blank. `columns` overrides any row column."""
+        """A batch of encoded images, all other columns but those of one job blank. `columns` overrides any row column."""
         data = [bytes(image) for image in images]
         n = len(data)
         keys = list(keys) if keys is not None else [f"{i:06d}" for i in range(n)]
         rows: dict[str, Any] = {}
         for name, column in ROW_COLUMNS.items():
-            values = blank(column, (), n)
-            rows[name] = values.tolist() if values.dtype == object else values
+            if column.job:
+                continue
+            rows[name] = blank_row(name, (), n)
         rows.update(
             image_id=[f"{shard}/{key}" for key in keys],
             shard=[shard] * n,
@@ -157,6 +164,25 @@ class Batch:
         full[index] = array
         self.faces[name] = full
 
+    def put_row(self, name: str, values: Any, index: np.ndarray | None = None) -> None:
+        """Write a row column of numbers; with `index`, only those rows, the others stay as they were or blank.
+
+        Errors: KeyError for a column that is not declared; ValueError when the count or the shape does not fit.
+        """
+        if name not in ROW_COLUMNS:
+            raise KeyError(f"unknown row column {name!r}: declare it in operators/columns.py")
+        column = ROW_COLUMNS[name]
+        array = np.asarray(values).astype(column.dtype, copy=False)
+        count = len(self) if index is None else len(index)
+        if array.ndim != 1 + len(column.shape) or len(array) != count:
+            raise ValueError(f"{name}: expected {count} rows {' '.join(map(str, column.shape))}, got shape {array.shape}")
+        if index is not None:
+            old = self.rows.get(name)
+            full = blank_row(name, array.shape[1:], len(self)) if old is None else np.array(old)
+            full[index] = array
+            array = full
+        self.rows[name] = array
+
     # frames -------------------------------------------------------------------------------------------------------
     def frame(self, i: int | np.integer) -> np.ndarray:
         """Row i decoded within `limits`: RGB uint8 HWC, EXIF applied, read-only.
@@ -189,10 +215,10 @@ class Batch:
     @staticmethod
     def concat(batches: Sequence[Batch]) -> Batch:
         """Batches one after the other. A face column that only some of them have is blank for the others."""
-        names = batches[0].rows.keys()
         rows: dict[str, Any] = {}
-        for name in names:
-            parts = [batch.rows[name] for batch in batches]
+        for name in dict.fromkeys(name for batch in batches for name in batch.rows):
+            shape = next((np.shape(b.rows[name])[1:] for b in batches if name in b.rows), ())
+            parts = [b.rows[name] if name in b.rows else blank_row(name, shape, len(b)) for b in batches]
             rows[name] = [v for part in parts for v in part] if isinstance(parts[0], list) else np.concatenate(parts)
         starts = np.cumsum([0, *(len(batch) for batch in batches)])
         face_row = np.concatenate([batch.face_row + start for batch, start in zip(batches, starts, strict=False)])
@@ -213,5 +239,4 @@ class Batch:
             if name in self.faces:
                 del self.faces[name]
             elif name in self.rows:
-                values = blank(ROW_COLUMNS[name], (), len(self))
-                self.rows[name] = values.tolist() if values.dtype == object else values
+                self.rows[name] = blank_row(name, np.shape(self.rows[name])[1:], len(self))

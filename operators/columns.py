@@ -13,13 +13,42 @@ STRING, BYTES, ARTIFACTS = "string", "bytes", "artifacts"
 
 @dataclass(frozen=True)
 class Column:
-    """One column; `dtype` is a numpy dtype name, or `string`, `bytes`, `artifacts` (name -> bytes)."""
+    """One column; `dtype` is a numpy dtype name, or `string`, `bytes`, `artifacts` (name -> bytes).
+
+    `job` names the only job whose manifest has it; empty = every job's.
+    """
 
     name: str
     dtype: str
     doc: str
     shape: tuple[int | str, ...] = ()
     manifest: bool = True
+    job: str = ""
+
+
+RECONSTRUCT, SYNTHESIZE, EVALUATE = "reconstruct", "synthesize", "evaluate"
+REGIONS = {"hole": "inside the hole", "rim": "in the 16 px around the hole", "image": "over the whole picture"}
+
+
+def _evaluation_columns() -> tuple[Column, ...]:
+    """What `evaluate` measures of one picture against its truth; NaN where there was nothing to measure."""
+    columns = [Column("hole_pixels", "int64", "pixels inside the hole", job=EVALUATE)]
+    columns.append(Column("rim_pixels", "int64", "pixels in the 16 px around the hole", job=EVALUATE))
+    for region, where in REGIONS.items():
+        columns += [
+            Column(f"psnr_{region}_db", "float64", f"peak signal-to-noise ratio {where}, dB", job=EVALUATE),
+            Column(f"ssim_{region}", "float64", f"structural similarity {where}", job=EVALUATE),
+            Column(f"l1_{region}", "float64", f"mean absolute difference {where}, of 1", job=EVALUATE),
+            Column(f"lpips_{region}", "float64", f"LPIPS distance {where}", job=EVALUATE),
+        ]
+    columns += [
+        Column("segmentation_iou", "float64", "intersection over union of the occluder found and the true one", job=EVALUATE),
+        Column("boundary_f", "float64", "boundary F score of the occluder found against the true one", job=EVALUATE),
+        Column("inception_features", "float32", "pool3 features of the picture", ("features",), job=EVALUATE),
+        Column("identity_embedding", "float32", "embedding of the first face for recognition", ("embedding",), job=EVALUATE),
+        Column("result_landmarks68_px", "float32", "iBUG-68 of the first face", (68, 2), job=EVALUATE),
+    ]  # fmt: skip
+    return tuple(columns)
 
 
 def _table(*columns: Column) -> dict[str, Column]:
@@ -47,6 +76,12 @@ ROW_COLUMNS = _table(
     Column("error_message", STRING, "what was received and what to do; empty when none"),
     Column("restored_bytes", BYTES, "encoded restored image", manifest=False),
     Column("artifact_bytes", ARTIFACTS, "artifact file name -> encoded bytes", manifest=False),
+    Column("truth_bytes", BYTES, "encoded picture without the mask, that came with the sample", manifest=False),
+    Column("given_alpha_bytes", BYTES, "encoded opacity of the occluder, 0-255, that came with the sample", manifest=False),
+    Column("result_mask_bytes", BYTES, "encoded occluder that a run found, white = occluder", manifest=False),
+    Column("sample_bytes", ARTIFACTS, "file name suffix -> encoded bytes of a training sample", manifest=False),
+    Column("hole_fraction", "float32", "share of the picture's pixels that synthesis changed", job=SYNTHESIZE),
+    *_evaluation_columns(),
 )
 
 FACE_COLUMNS = _table(
@@ -92,7 +127,13 @@ FACE_COLUMNS = _table(
     Column("edge_map", "bool", "edges: of the render inside the hole, of the photo outside", ("crop", "crop"), False),
     Column("mask_coverage", "float32", "share of the projected face that the occluder covers"),
     Column("inpainted", "uint8", "crop with the hole filled, RGB", ("crop", "crop", 3), False),
-)
+    Column("mask_type", STRING, "what was put on the face: surgical, n95, scarf, …; empty = nothing", job=SYNTHESIZE),
+    Column("mask_colour", STRING, "its colour as #rrggbb; empty = its own", job=SYNTHESIZE),
+    Column("mask_texture", STRING, "its print; empty = none", job=SYNTHESIZE),
+    Column("mask_seed", "int64", "seed of everything random about it", job=SYNTHESIZE),
+    Column("mask_points_px", "float32", "left, bridge, right on top; right, chin, left below", (6, 2), job=SYNTHESIZE),
+    Column("mask_angle_deg", "float32", "turn of the face by those points", job=SYNTHESIZE),
+)  # fmt: skip
 
 
 def face_column(name: str) -> Column:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operators.metrics import rotation_error_deg, vertex_errors
+from operators.metrics.geometry import rotation_error_deg, vertex_errors
 from operators.morphable import camera
 from operators.morphable.fit import FitSettings, LandmarkFit, fit_landmarks
 from operators.morphable.model import MorphableModel

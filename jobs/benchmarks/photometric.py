@@ -21,7 +21,7 @@ from torch import Tensor
 
 from jobs.bench import Figures, Options, benchmark, table
 from jobs.benchmarks.photometric_scenes import SIZE, Scenes, SceneSettings, make_scenes, stand_in
-from operators.metrics import rotation_error_deg, vertex_errors
+from operators.metrics.geometry import rotation_error_deg, vertex_errors
 from operators.morphable.appearance import AppearanceSettings
 from operators.morphable.atlas import AlbedoModel
 from operators.morphable.fit import FitSettings, fit_landmarks

@@ -15,7 +15,7 @@ from jobs.config import load
 from jobs.reconstruct import execute, prepare
 from operators.morphable.bases import load_basis
 from operators.portrait import PortraitMaker
-from operators.synthesize import STYLES, DrawnMaskConfig, draw_mask
+from operators.synthesize.drawn import STYLES, DrawnMaskConfig, draw_mask
 
 COLUMNS, ROWS, TILE_PX = 4, 3, 320
 HOSTILE = (

@@ -16,7 +16,7 @@ from jobs.storage import LocalStorage, Storage, open_storage
 from operators.images import encode
 from operators.morphable.bases import load_basis
 from operators.portrait import PortraitMaker
-from operators.synthesize import STYLES, DrawnMaskConfig, draw_mask
+from operators.synthesize.drawn import STYLES, DrawnMaskConfig, draw_mask
 from tests.jobs.conftest import AWS
 
 PEOPLE = 3

@@ -3,7 +3,7 @@ import pytest
 
 from operators.morphable.bases import load_basis
 from operators.portrait import PortraitMaker
-from operators.synthesize import STYLES, DrawnMaskConfig, draw_mask
+from operators.synthesize.drawn import STYLES, DrawnMaskConfig, draw_mask
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Numbers that compare a reconstruction with the truth; every one says over how many pixels, images or sets it was taken."""

@@ -1,0 +1,1 @@
+"""Put masks and other things in front of faces, and remember exactly where."""
