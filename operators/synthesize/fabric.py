@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from operators.synthesize.base import Outfit
-from operators.synthesize.prints import PRINTS, palette, printed
+from operators.synthesize.prints import PRINTS, printed
+from operators.synthesize.shell import Shell
 
 Map = Float[np.ndarray, "h w"]
 RGB = tuple[float, float, float]
@@ -40,16 +41,20 @@ class Flat:
     to_bottom: Map
     u: Map
     v: Map
+    level: Map
+    """Height in the face frame, mm."""
 
     @classmethod
-    def of(cls, cloth_mm: Float[np.ndarray, "rows columns 2"], height: int, width: int) -> Flat:
-        """From a shell's lengths, at `height` x `width` texels that span it from edge to edge."""
+    def of(cls, shell: Shell, height: int, width: int) -> Flat:
+        """A shell at `height` x `width` texels that span it from edge to edge."""
+        cloth_mm = shell.cloth_mm
         rows, columns = cloth_mm.shape[:2]
         u, v = np.meshgrid(np.linspace(0, columns - 1, width, dtype=np.float32), np.linspace(0, rows - 1, height, dtype=np.float32))
         place = cv2.remap(cloth_mm, u, v, cv2.INTER_LINEAR)
         x, y = place[..., 0], place[..., 1]
         to_side = np.minimum(x - x[:, :1], x[:, -1:] - x)
-        return cls(x, y, to_side, y[-1:] - y, u / np.float32(columns - 1) * 2 - 1, v / np.float32(rows - 1))
+        level = cv2.remap(np.ascontiguousarray(shell.points[..., 1]), u, v, cv2.INTER_LINEAR)
+        return cls(x, y, to_side, y[-1:] - y, u / np.float32(columns - 1) * 2 - 1, v / np.float32(rows - 1), level)
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,13 @@ def folds(flat: Flat, rng: np.random.Generator, count: int, depth_mm: float) -> 
         side = rng.choice([-1.0, 1.0])
         y0 = tall * rng.choice([rng.uniform(0.0, 0.25), rng.uniform(0.3, 0.8), rng.uniform(0.75, 1.0)])
         angle = np.arctan2(tall * rng.uniform(0.3, 0.7) - y0, half) + rng.normal(0, 0.18)
-        reach, width = rng.uniform(0.35, 0.85) * half, rng.uniform(2.0, 4.5)
+        reach, width = rng.uniform(0.35, 0.85) * half, rng.choice([rng.uniform(1.2, 2.2), rng.uniform(2.2, 4.8)])
         along = (half * rng.uniform(0.86, 1.02) - side * x) * np.cos(angle) + (y - y0) * np.sin(angle)
         off = -(half - side * x) * np.sin(angle) + (y - y0) * np.cos(angle)
         off = off + rng.normal(0, 0.0025) * np.square(along)
         t = along / np.float32(reach)
         fade = np.where(t > 0, np.exp(-2.2 * t * t), np.exp(-20 * t * t))
-        out += np.float32(depth_mm * rng.uniform(0.35, 1.0)) * fade * (_bell(off, width) - 0.6 * _bell(off - 1.8 * width, width))
+        out += np.float32(depth_mm * rng.uniform(0.35, 1.0) * width / 3.2) * fade * (_bell(off, width) - 0.6 * _bell(off - 1.8 * width, width))
     return cv2.resize(out, (w, h), interpolation=cv2.INTER_LINEAR)
 
 
@@ -98,25 +103,26 @@ def _pleats(flat: Flat, rng: np.random.Generator, depth_mm: float) -> tuple[Map,
     """Three folds that open downwards: relief and shade."""
     relief, shade = np.zeros_like(flat.x), np.ones_like(flat.x)
     tall = flat.y[-1:]
-    first, step = rng.uniform(0.24, 0.33), rng.uniform(0.155, 0.2)
-    droop, slant = rng.uniform(-0.03, 0.05), rng.normal(0, 0.012)
+    first, step = rng.uniform(0.26, 0.34), rng.uniform(0.155, 0.19)
+    smile, slant = rng.uniform(-3, 5), rng.normal(0, 1.2)
+    h, w = flat.x.shape
+    top, low = float(flat.level[0, w // 2]), float(flat.level[-1, w // 2])
+    side = np.clip((np.abs(flat.u[:1]) - 0.35) / 0.65, 0, 1)
+    side = side * side * (3 - 2 * side)
     for k in range(3):
-        wave = 0.008 * _smooth(rng, (1, flat.x.shape[1]), 5, 1)
-        line = first + k * step * (1 - 0.12 * np.abs(flat.u[:1]) ** 2) - droop * flat.u[:1] ** 2 * (k - 0.6) + slant * flat.u[:1] + wave
-        below = flat.y - line * tall
+        wave = 0.6 * _smooth(rng, (1, w), 5, 1)
+        middle = top + (first + k * step) * (low - top) - smile * (1 - flat.u[:1] ** 2)
+        line = (1 - side) * middle + side * flat.level[int((0.30 + 0.19 * k) * (h - 1))] + slant * flat.u[:1] + wave
+        below = line - flat.level
         deep = depth_mm * (0.55 + 0.75 * np.abs(flat.u) ** 2)
         relief += deep * np.where(below < 0, np.clip(1 + below / 13, 0, 1) ** 1.5, np.clip(1 - below / 1.6, 0, 1))
-        shade *= 1 - 0.34 * np.where(below > 0, np.exp(-below / 2.2), np.exp(below / 0.5)) * (0.75 + 0.25 * np.abs(flat.u))
+        shade *= 1 - 0.34 * np.where(below > 0, np.exp(-np.maximum(below, 0) / 2.2), np.exp(np.minimum(below, 0) / 0.5)) * (0.75 + 0.25 * np.abs(flat.u))
     return relief, shade
 
 
 def _stitches(along: Map, off: Map, step_mm: float, width_mm: float = 0.55) -> Map:
     """A dashed line: 1 on its dashes."""
     return _bell(off, width_mm) * np.clip(1.5 * np.sin(2 * np.pi * along / np.float32(step_mm)) + 0.6, 0, 1)
-
-
-def _disc(flat: Flat, x0: float, y0: float, radius: float, edge: float = 1.2) -> Map:
-    return np.clip(0.5 + (radius - np.hypot(flat.x - x0, flat.y - y0)) / edge, 0, 1).astype(np.float32)
 
 
 def _tint(outfit: Outfit, rng: np.random.Generator) -> np.ndarray:
@@ -148,8 +154,8 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
     if cut == "surgical" or cut == "cloth_pleated":
         more, darker = _pleats(flat, rng, rng.uniform(1.1, 2.0))
         relief, shade = relief + more, shade * darker
-    relief += wrinkles * folds(flat, rng, {"surgical": 12, "cloth_pleated": 12, "cloth_fitted": 12, "kn95": 8}.get(cut, 2),
-                               {"surgical": 1.0, "cloth_pleated": 1.1, "cloth_fitted": 1.0}.get(cut, 0.5))  # fmt: skip
+    relief += wrinkles * folds(flat, rng, {"surgical": 18, "cloth_pleated": 16, "cloth_fitted": 16, "kn95": 10}.get(cut, 2),
+                               {"surgical": 1.5, "cloth_pleated": 1.5, "cloth_fitted": 1.4, "kn95": 0.9}.get(cut, 0.5))  # fmt: skip
     relief += wrinkles * (0.35 * _smooth(rng, shape, 9, 7) + 0.10 * _smooth(rng, shape, 22, 16))
 
     if cut == "surgical":
@@ -183,7 +189,6 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
         rim = np.minimum(np.minimum(flat.y, flat.to_bottom), flat.to_side)
         relief -= 0.8 * _bell(rim - 6.5, 1.5) - 0.5 * _bell(rim - 10, 2.5)
         relief -= 0.25 * _stitches(flat.x + flat.y, rim - 3, 2.5, 1.3)
-        relief += 0.06 * rng.normal(0, 1, (96, 128)).astype(np.float32).repeat(1)[None].reshape(96, 128).mean() * 0
         level = rng.uniform(0.34, 0.46)
         for at in (level, level + 0.28):
             relief += 0.5 * _bell((flat.v - at - 0.03 * flat.u**2) * 150, 2.2) * np.clip((0.82 - np.abs(flat.u)) * 8, 0, 1)
@@ -209,14 +214,12 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
 
 def _valve(flat: Flat, relief: Map, albedo: np.ndarray, gloss: Map, shade: Map, radius: float, colour: RGB) -> tuple[Map, np.ndarray, Map, Map]:
     """A round outlet below the mouth, with slots."""
-    y0 = 0.6 * float(flat.y[-1, flat.y.shape[1] // 2])
-    inside, inner = _disc(flat, 0, y0, radius), _disc(flat, 0, y0, radius * 0.72)
-    slots = np.clip(np.sin((flat.y - y0) * np.float32(2 * np.pi / 5)) * 2 - 0.6, 0, 1) * inner
+    y = (flat.v - 0.6) * flat.y[-1, flat.y.shape[1] // 2]
+    ring = np.hypot(flat.x, y) - radius
+    inside, inner = (np.clip(0.5 - (ring + less) / 1.2, 0, 1).astype(np.float32) for less in (0, 0.28 * radius))
+    slots = np.clip(np.sin(y * np.float32(2 * np.pi / 5)) * 2 - 0.6, 0, 1) * inner
     relief = relief * (1 - inside) + 3.5 * inside + 0.8 * (inside - inner) - 1.2 * slots
     albedo = albedo + inside[..., None] * (np.array(colour, np.float32) - albedo)
-    ring = np.hypot(flat.x, flat.y - y0) - radius
     shade = shade * (1 - 0.45 * slots) * (1 - 0.3 * _bell(np.maximum(ring, 0), 2.5) * (1 - inside))
     return relief, albedo, gloss * (1 - inside) + 0.3 * inside, shade
 
-
-__all__ = ["COLOURS", "Fabric", "Flat", "folds", "palette", "weave"]

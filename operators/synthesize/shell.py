@@ -40,7 +40,8 @@ class Cut:
     """How a type of mask is cut. `top_side` and `bottom_side` are the corners, as offsets in mm from those of a surgical mask
     (x outwards, y up, z forward); `gap_mm` is the air under the cloth, `billow_mm` how far it stands off where nothing pushes it,
     `dome_mm` a stiff cup's height, `ridge_mm` that of a folded middle, `across` the tension from side to side as a share,
-    `wire` how well the upper edge follows the nose, `bow` how far the sides curve inwards (share of the half width)."""
+    `wire` how well the upper edge follows the nose, `bow` how far the sides curve inwards (share of the half width), `stiff_mm` the
+    smallest radius to which the cloth bends."""
 
     top_side: tuple[float, float, float] = (0, 0, 0)
     bottom_side: tuple[float, float, float] = (0, 0, 0)
@@ -48,19 +49,20 @@ class Cut:
     bottom_mm: float = 0.0
     gap_mm: float = 2.5
     side_gap_mm: float = 3.0
-    billow_mm: float = 4.0
+    billow_mm: float = 6.0
     dome_mm: float = 0.0
     ridge_mm: float = 0.0
-    across: float = 0.55
+    across: float = 0.4
     wire: float = 0.7
     bow: float = 0.0
+    stiff_mm: float = 30.0
 
 
 CUTS: dict[str, Cut] = {
     "surgical": Cut(bow=0.03),
     "cloth_fitted": Cut(
-        top_side=(1, 2, -14), bottom_side=(2, 8, -14), gap_mm=2.0, side_gap_mm=1.2, billow_mm=2.0, ridge_mm=5.0, wire=0.35,
-        across=0.6, bow=0.06,
+        top_side=(1, 2, -14), bottom_side=(2, 8, -14), gap_mm=2.0, side_gap_mm=1.2, billow_mm=2.0, ridge_mm=4.0, wire=0.35,
+        across=0.5, bow=0.06, stiff_mm=18.0,
     ),
     "cloth_pleated": Cut(gap_mm=2.5, side_gap_mm=2.5, billow_mm=4.0, wire=0.45),
     "kn95": Cut(
@@ -68,12 +70,12 @@ CUTS: dict[str, Cut] = {
         wire=0.8, across=0.5,
     ),
     "n95": Cut(
-        top_side=(-6, -9, 11), bottom_side=(-3, 5, 14), bottom_mm=5.0, gap_mm=4.0, side_gap_mm=1.5, billow_mm=5.0, dome_mm=13.0,
-        wire=0.75, bow=-0.10,
+        top_side=(-6, -9, 11), bottom_side=(-3, 5, 14), bottom_mm=5.0, gap_mm=4.0, side_gap_mm=1.5, billow_mm=5.0, dome_mm=12.0,
+        wire=0.75, bow=-0.10, stiff_mm=60.0,
     ),
     "gas": Cut(
-        top_side=(-9, -8, 14), bottom_side=(-6, 6, 18), bottom_mm=5.0, gap_mm=7.0, side_gap_mm=2.0, billow_mm=6.0, dome_mm=18.0,
-        wire=0.7, bow=-0.10,
+        top_side=(-9, -8, 14), bottom_side=(-6, 6, 18), bottom_mm=5.0, gap_mm=7.0, side_gap_mm=2.0, billow_mm=6.0, dome_mm=16.0,
+        wire=0.7, bow=-0.10, stiff_mm=60.0,
     ),
 }  # fmt: skip
 
@@ -179,7 +181,8 @@ def lay_shell(head: Head, cut: Cut, placement: Placement) -> Shell:
     gap = max(cut.gap_mm + placement.gap_mm, 0.8)
     edge = np.minimum(np.minimum(v, 1 - v)[:, None] * 6, 1) * np.minimum((1 - np.abs(u))[None] * 8, 1)
     air = np.where(np.abs(u)[None] > 0.99, cut.side_gap_mm, 1.2 + (gap - 1.2) * edge)
-    most = 1 / (skin + air)
+    reach = np.minimum(np.minimum(v, 1 - v)[:, None] * 4, 1) * np.minimum((1 - np.abs(u))[None] * 4, 1)
+    most = 1 / (skin + air + reach * (_capped(skin, cut.stiff_mm) - skin))
     for row, follow in ((0, cut.wire), (-1, 0.5)):
         hull = string(directions[row], most[row])
         most[row] = 1 / (follow / most[row] + (1 - follow) / hull)
@@ -189,7 +192,7 @@ def lay_shell(head: Head, cut: Cut, placement: Placement) -> Shell:
     if cut.ridge_mm:
         middle = COLUMNS // 2
         line = string(directions[:, middle], most[:, middle])
-        most[:, middle] = w[:, middle] = 1 / (1 / line + cut.ridge_mm * np.sin(np.pi * v) ** 0.7)
+        most[:, middle] = w[:, middle] = 1 / (1 / line + cut.ridge_mm * np.sin(np.pi * v**0.9) ** 1.1)
     weights = stencil(directions, cut.across)
     pressure = cut.billow_mm * 8 / (0.6 * ROWS**2) * most**2
     w = np.minimum(w, 1 / (1 / w + 2 * cut.billow_mm * edge))
@@ -198,6 +201,19 @@ def lay_shell(head: Head, cut: Cut, placement: Placement) -> Shell:
     if cut.dome_mm:
         radius = radius + cut.dome_mm * (np.sin(np.pi * v) ** 0.8)[:, None] * np.clip(1 - u**2, 0, 1)[None] ** 0.8
     return measured(head.centre + directions * radius[..., None], radius - skin)
+
+
+def _capped(skin: np.ndarray, radius_mm: float) -> np.ndarray:
+    """The skin under stiff cloth: every point carries a parabola of that radius (a dilation, hence separable)."""
+    out = skin
+    for axis, spacing in ((0, 2.8), (1, 3.2)):
+        padded = np.pad(out, [(8, 8) if a == axis else (0, 0) for a in range(2)], mode="edge")
+        n = skin.shape[axis]
+        shifted = [
+            np.take(padded, np.arange(8 + k, 8 + k + n), axis=axis) - (k * spacing) ** 2 / (2 * radius_mm) for k in range(-8, 9)
+        ]  # fmt: skip
+        out = np.max(shifted, axis=0)
+    return out
 
 
 def measured(points: np.ndarray, air: np.ndarray) -> Shell:

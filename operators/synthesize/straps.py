@@ -25,6 +25,7 @@ class Part:
     triangles: Int[np.ndarray, "triangles 3"]
     colour: RGB
     gloss: float = 0.0
+    under_hair: bool = False
 
 
 def _grid_triangles(rows: int, columns: int) -> np.ndarray:
@@ -36,8 +37,8 @@ def _grid_triangles(rows: int, columns: int) -> np.ndarray:
 SHELL_TRIANGLES = _grid_triangles(ROWS, COLUMNS)
 
 
-def band(head: Head, start: np.ndarray, end: np.ndarray, width_mm: float, thick_mm: float, colour: RGB, slack: float = 0.0) -> Part:
-    """A strap from one point to another along the skin, as a rounded ribbon; `slack` lets it sag downwards, mm."""
+def band(head: Head, start: np.ndarray, end: np.ndarray, width_mm: float, thick_mm: float, colour: RGB, under_hair: bool) -> Part:
+    """A strap from one point to another along the skin, as a rounded ribbon."""
     ends = head.angles(np.stack((start, end)))
     t = np.linspace(0, 1, _STEPS)[:, None]
     angles = ends[0] + t * (ends[1] - ends[0])
@@ -46,7 +47,6 @@ def band(head: Head, start: np.ndarray, end: np.ndarray, width_mm: float, thick_
     most[0] = 1 / np.linalg.norm(start - head.centre)
     w = string(directions, most)
     line = head.centre + directions / w[:, None]
-    line[:, 1] -= slack * 4 * (t * (1 - t))[:, 0]
     along = np.gradient(line, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
     side = np.cross(along, directions)
@@ -57,7 +57,7 @@ def band(head: Head, start: np.ndarray, end: np.ndarray, width_mm: float, thick_
     normals = sin * side[:, None] * (thick_mm / width_mm) ** 0.5 + cos * out[:, None]
     normals = normals / np.linalg.norm(normals, axis=-1, keepdims=True)
     triangles = _grid_triangles(_STEPS, len(_PROFILE))
-    return Part(points.reshape(-1, 3), normals.reshape(-1, 3), triangles, colour)
+    return Part(points.reshape(-1, 3), normals.reshape(-1, 3), triangles, colour, under_hair=under_hair)
 
 
 def ear_loops(head: Head, shell: Shell, colour: RGB, width_mm: float, rng: np.random.Generator) -> list[Part]:
@@ -70,7 +70,7 @@ def ear_loops(head: Head, shell: Shell, colour: RGB, width_mm: float, rng: np.ra
         top = root + np.array([side * 1.0, rise, -12.0])
         low = root + np.array([side * 0.5, -fall, -8.0])
         for start, end in ((shell.points[2, column], top), (shell.points[-3, column], low)):
-            parts.append(band(head, start.astype(np.float64), end, width_mm, min(0.5 * width_mm, 1.3), colour))
+            parts.append(band(head, start.astype(np.float64), end, width_mm, min(0.5 * width_mm, 1.3), colour, True))
     return parts
 
 
@@ -82,7 +82,7 @@ def head_straps(head: Head, shell: Shell, colour: RGB, width_mm: float, rng: np.
         root = head.landmarks[ear]
         up, down = root + np.array([side * 4.0, lift, -25.0]), root + np.array([-side * 2.0, -34.0, -25.0])
         for start, end in ((shell.points[16, column], up), (shell.points[-17, column], down)):
-            parts.append(band(head, start.astype(np.float64), end, width_mm, 0.8, colour))
+            parts.append(band(head, start.astype(np.float64), end, width_mm, 0.8, colour, False))
     return parts
 
 

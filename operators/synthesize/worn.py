@@ -17,8 +17,8 @@ from operators.synthesize import straps
 from operators.synthesize.base import MASK_TYPES, Layer, Outfit
 from operators.synthesize.fabric import Fabric, Flat, weave
 from operators.synthesize.head import Head, HeadMaker
-from operators.synthesize.photo import grain, grain_std, sharpness_px
-from operators.synthesize.shading import CLOTH, HEAD, PLAIN, paint
+from operators.synthesize.photo import grain, grain_std, sharpness_px, skin_likeness
+from operators.synthesize.shading import CLOTH, HEAD, PLAIN, UNDER_HAIR, paint
 from operators.synthesize.shadow import contact_shadow, light_direction
 from operators.synthesize.shell import CUTS, Placement, Shell, lay_shell
 from operators.synthesize.straps import SHELL_TRIANGLES, Part
@@ -194,11 +194,11 @@ class MaskWearer:
         placed = (scene.placed - (x0, y0, 0)) * (samples, samples, 1)
         index, weights = self._rasterize(placed, scene.triangles, (y1 - y0) * samples, (x1 - x0) * samples)
         texels = int(np.clip(1.5 * np.ptp(seen[: shell.points.shape[0] * shell.points.shape[1], 0]), 96, 720))
-        flat = Flat.of(shell.cloth_mm, max(texels * 3 // 4, 64), texels)
+        flat = Flat.of(shell, max(texels * 3 // 4, 64), texels)
         fabric = weave(cut, outfit, flat, seed, wrinkles)
-        rgb, cover = self._paint(scene, index, weights, fabric, flat, shell, face, samples)
-
-        photo = image[window]
+        photo = np.ascontiguousarray(image[window])
+        shown = skin_likeness(photo, np.asarray(face.landmarks468_px)[:, :2] - (x0, y0))
+        rgb, cover = self._paint(scene, index, weights, fabric, flat, shown, face, samples, seed)
         sharp = sharpness_px(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32))
         soften = float(np.sqrt(max(sharp**2 - _EDGE_PX**2, 0.3**2)))
         both = cv2.GaussianBlur(np.dstack((rgb, cover)), (0, 0), soften)
@@ -206,7 +206,7 @@ class MaskWearer:
         rgb = both[..., :3] / np.maximum(both[..., 3:], 1e-4) * 255
         on_head = (index >= 0).reshape(y1 - y0, samples, x1 - x0, samples).mean((1, 3)).astype(np.float32)
         spreads = grain_std(photo, (on_head > 0.5) & (photo.max(-1) < 250))
-        rgb = rgb + 0.85 * grain(cover.shape, spreads, seed)
+        rgb = _as_colourful(rgb, photo) + (0.4 + 0.4 * rgb.mean(-1, keepdims=True) / 255) * grain(cover.shape, spreads, seed)
         skin = np.maximum(on_head, self._neck(head, view, (x0, y0), on_head.shape))
         skin = cv2.GaussianBlur(skin, (0, 0), max(0.8 * view.px_per_mm, 0.5))
         colour[window], alpha[window] = np.clip(rgb, 0, 255), np.where(cover < 1 / 512, 0, cover)
@@ -214,15 +214,17 @@ class MaskWearer:
         return Layer(colour, alpha, shade)
 
     def _paint(
-        self, scene: _Scene, index: np.ndarray, weights: np.ndarray, fabric: Fabric, flat: Flat, shell: Shell,
-        face: FittedFace, samples: int,
+        self, scene: _Scene, index: np.ndarray, weights: np.ndarray, fabric: Fabric, flat: Flat, shown: np.ndarray,
+        face: FittedFace, samples: int, seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         rows, columns = fabric.shade.shape
         per_row = np.maximum(np.gradient(flat.y, axis=0), 0.02)
         per_column = np.maximum(np.gradient(flat.x, axis=1), 0.02)
         slopes = [np.clip(np.gradient(fabric.relief_mm, axis=a) / by, -1.2, 1.2) for a, by in ((1, per_column), (0, per_row))]
         maps = np.dstack((fabric.albedo, *slopes, fabric.shade, fabric.gloss)).astype(np.float32)
-        light = np.asarray(face.light, np.float32)
+        rng = np.random.default_rng([seed, 4])
+        hair = np.float32(rng.random() < 0.7)
+        light = np.asarray(face.light, np.float32) * np.float32(np.exp(rng.normal(0, 0.05)))
         out = np.zeros((index.shape[0] // samples, index.shape[1] // samples, 3), np.float32)
         cover = np.zeros(out.shape[:2], np.float32)
         texel = (scene.texel * (columns - 1, rows - 1)).astype(np.float32)
@@ -230,7 +232,7 @@ class MaskWearer:
         inside = np.clip(0.5 * fabric.albedo.mean((0, 1)) + 0.45, 0, 1).astype(np.float32)
         paint(
             index, weights, scene.triangles, scene.material, scene.normals, scene.across, scene.down, texel, scene.plain, maps,
-            light, (main / np.linalg.norm(main)).astype(np.float32), inside, samples, out, cover,
+            light, (main / np.linalg.norm(main)).astype(np.float32), inside, shown, hair, samples, out, cover,
         )  # fmt: skip
         return out, cover
 
@@ -242,6 +244,13 @@ class MaskWearer:
         out = np.zeros(shape, np.float32)
         cv2.fillConvexPoly(out, np.round(outline * 16).astype(np.int32), 1.0, cv2.LINE_AA, 4)
         return out
+
+
+def _as_colourful(rgb: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """Paint as grey as a black-and-white photo."""
+    chroma = float(np.ptp(photo[::4, ::4].astype(np.float32), axis=-1).mean())
+    grey = (rgb @ np.array((0.299, 0.587, 0.114), np.float32))[..., None]
+    return grey + min(chroma / 6, 1.0) * (rgb - grey)
 
 
 def _solve(share: Any, a: float, b: float, at_a: float, at_b: float, target: float) -> float:
@@ -311,7 +320,7 @@ def _scene(head: Head, view: View, shell: Shell, parts: list[Part]) -> _Scene:
         normals[start:end] = view.viewer(part.normals)
         plain[start:end] = (*part.colour, part.gloss)
         triangles.append(part.triangles + start)
-        material.append(PLAIN)
+        material.append(UNDER_HAIR if part.under_hair else PLAIN)
         start = end
     kinds = np.repeat(np.array(material, np.uint8), [len(t) for t in triangles])
     whole = np.concatenate(triangles).astype(np.int32)
