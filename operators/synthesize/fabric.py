@@ -16,17 +16,17 @@ Map = Float[np.ndarray, "h w"]
 RGB = tuple[float, float, float]
 
 COLOURS: dict[str, tuple[RGB, ...]] = {
-    "surgical": ((164, 204, 222), (150, 194, 218), (178, 212, 226)),
-    "surgical_white": ((240, 241, 240), (234, 236, 238)),
-    "surgical_green": ((150, 204, 182), (134, 190, 164)),
-    "surgical_blue": ((92, 158, 208), (70, 140, 200), (110, 172, 216)),
-    "n95": ((240, 238, 232), (236, 236, 234)),
-    "kn95": ((242, 242, 240), (242, 242, 240), (238, 238, 240), (60, 62, 66), (170, 176, 182)),
+    "surgical": ((164.0, 204.0, 222.0), (150.0, 194.0, 218.0), (178.0, 212.0, 226.0)),
+    "surgical_white": ((240.0, 241.0, 240.0), (234.0, 236.0, 238.0)),
+    "surgical_green": ((150.0, 204.0, 182.0), (134.0, 190.0, 164.0)),
+    "surgical_blue": ((92.0, 158.0, 208.0), (70.0, 140.0, 200.0), (110.0, 172.0, 216.0)),
+    "n95": ((240.0, 238.0, 232.0), (236.0, 236.0, 234.0)),
+    "kn95": ((242.0, 242.0, 240.0), (242.0, 242.0, 240.0), (238.0, 238.0, 240.0), (60.0, 62.0, 66.0), (170.0, 176.0, 182.0)),
     "cloth": (
-        (34, 34, 37), (30, 30, 33), (38, 38, 42), (58, 60, 66), (34, 44, 78), (228, 226, 220), (146, 148, 150), (132, 30, 42),
-        (86, 96, 70), (196, 178, 152), (226, 178, 184), (120, 160, 190),
+        (34.0, 34.0, 37.0), (30.0, 30.0, 33.0), (38.0, 38.0, 42.0), (58.0, 60.0, 66.0), (34.0, 44.0, 78.0), (228.0, 226.0, 220.0), (146.0, 148.0, 150.0), (132.0, 30.0, 42.0),
+        (86.0, 96.0, 70.0), (196.0, 178.0, 152.0), (226.0, 178.0, 184.0), (120.0, 160.0, 190.0),
     ),
-    "gas": ((56, 58, 62), (42, 43, 46), (112, 116, 122)),
+    "gas": ((56.0, 58.0, 62.0), (42.0, 43.0, 46.0), (112.0, 116.0, 122.0)),
 }  # fmt: skip
 """What a type is made of when the outfit does not say, RGB 0-255."""
 
@@ -43,6 +43,8 @@ class Flat:
     v: Map
     level: Map
     """Height in the face frame, mm."""
+    straight: Map
+    """Length along the cloth from where it crosses the height of the mouth, downwards, mm."""
 
     @classmethod
     def of(cls, shell: Shell, height: int, width: int) -> Flat:
@@ -54,7 +56,12 @@ class Flat:
         x, y = place[..., 0], place[..., 1]
         to_side = np.minimum(x - x[:, :1], x[:, -1:] - x)
         level = cv2.remap(np.ascontiguousarray(shell.points[..., 1]), u, v, cv2.INTER_LINEAR)
-        return cls(x, y, to_side, y[-1:] - y, u / np.float32(columns - 1) * 2 - 1, v / np.float32(rows - 1), level)
+        heights = np.minimum.accumulate(shell.points[..., 1], 0)
+        middle = float(heights[rows // 2, columns // 2])
+        crossing = [np.interp(-middle, -heights[:, c], cloth_mm[:, c, 1]) for c in range(columns)]
+        straight = y - np.interp(u[0], np.arange(columns), crossing).astype(np.float32)
+        side, down = u / np.float32(columns - 1) * 2 - 1, v / np.float32(rows - 1)
+        return cls(x, y, to_side, y[-1:] - y, side, down, level, straight)
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
     name = PRINTS[int(rng.integers(len(PRINTS)))] if own_print else outfit.texture
     if name is not None:
         weight = 1.0 if own_print else outfit.texture_weight
-        albedo = albedo + weight * (printed(name, np.stack((flat.x, flat.y), -1), rng) - albedo)
+        albedo = albedo + weight * (printed(name, np.stack((flat.x, flat.straight), -1), rng) - albedo)
     relief, shade, gloss = np.zeros(shape, np.float32), np.ones(shape, np.float32), np.zeros(shape, np.float32)
 
     if cut == "surgical" or cut == "cloth_pleated":

@@ -13,25 +13,25 @@ from operators.synthesize.membrane import relax, stencil, string
 
 ROWS, COLUMNS = 49, 65
 
-Knot = tuple[float, int, int, float, tuple[float, float, float]]
+Knot = tuple[float, int, int, float, tuple[float, ...]]
 """Place along the rim from the middle (0) to the side (1), two landmarks of the viewer's left, how far from the first to the
 second, and an offset in mm (its x counts outwards)."""
 
 _MIRROR = mirrored_landmarks()
 
 _TOP: dict[float, tuple[Knot, ...]] = {
-    -1.0: ((0, 6, 168, 0.5, (0, 0, 0)), (0.16, 193, 122, 0.6, (0, 0, 0)), (0.4, 119, 230, 0.5, (0, 0, 0)),
-           (0.7, 111, 117, 0.2, (0, 0, 0)), (1, 116, 227, 0.5, (0, 0, 0))),
-    0.0: ((0, 195, 197, 0.6, (0, 0, 0)), (0.16, 174, 188, 0.6, (0, 0, 0)), (0.4, 119, 101, 0.35, (0, 0, 0)),
-          (0.7, 117, 123, 0.6, (0, 0, 0)), (1, 123, 137, 0.6, (0, 0, 0))),
-    1.0: ((0, 2, 164, 0.7, (0, 0, 0)), (0.16, 98, 206, 0.25, (0, -3, 0)), (0.4, 36, 205, 0.8, (0, 0, 0)),
-          (0.7, 123, 147, 0.4, (0, 0, 0)), (1, 137, 177, 0.35, (0, 0, 8))),
-    2.0: ((0, 200, 18, 0.3, (0, 0, 0)), (0.16, 18, 202, 0.5, (0, -6, 0)), (0.4, 202, 210, 0.7, (0, 0, 0)),
-          (0.7, 192, 135, 0.4, (0, 0, 0)), (1, 215, 177, 0.3, (0, 0, 0))),
+    -1.0: ((0.0, 6, 168, 0.5, (0.0, 0.0, 0.0)), (0.16, 193, 122, 0.6, (0.0, 0.0, 0.0)), (0.4, 119, 230, 0.5, (0.0, 0.0, 0.0)),
+           (0.7, 111, 117, 0.2, (0.0, 0.0, 0.0)), (1.0, 116, 227, 0.5, (0.0, 0.0, 0.0))),
+    0.0: ((0.0, 195, 197, 0.6, (0.0, 0.0, 0.0)), (0.16, 174, 188, 0.6, (0.0, 0.0, 0.0)), (0.4, 119, 101, 0.35, (0.0, 0.0, 0.0)),
+          (0.7, 117, 123, 0.6, (0.0, 0.0, 0.0)), (1.0, 123, 137, 0.6, (0.0, 0.0, 0.0))),
+    1.0: ((0.0, 2, 164, 0.7, (0.0, 0.0, 0.0)), (0.16, 98, 206, 0.25, (0.0, -3.0, 0.0)), (0.4, 36, 205, 0.8, (0.0, 0.0, 0.0)),
+          (0.7, 123, 147, 0.4, (0.0, 0.0, 0.0)), (1.0, 137, 177, 0.35, (0.0, 0.0, 8.0))),
+    2.0: ((0.0, 200, 18, 0.3, (0.0, 0.0, 0.0)), (0.16, 18, 202, 0.5, (0.0, -6.0, 0.0)), (0.4, 202, 210, 0.7, (0.0, 0.0, 0.0)),
+          (0.7, 192, 135, 0.4, (0.0, 0.0, 0.0)), (1.0, 215, 177, 0.3, (0.0, 0.0, 0.0))),
 }  # fmt: skip
 _BOTTOM: tuple[Knot, ...] = (
-    (0, 152, 152, 0, (0, -4, -16)), (0.3, 148, 176, 0.6, (0, -5, -14)), (0.62, 150, 136, 0.5, (0, -4, -8)),
-    (1, 215, 138, 0.4, (2, -2, 0)),
+    (0.0, 152, 152, 0.0, (0.0, -4.0, -16.0)), (0.3, 148, 176, 0.6, (0.0, -5.0, -14.0)), (0.62, 150, 136, 0.5, (0.0, -4.0, -8.0)),
+    (1.0, 215, 138, 0.4, (2.0, -2.0, 0.0)),
 )  # fmt: skip
 
 
@@ -43,8 +43,8 @@ class Cut:
     `wire` how well the upper edge follows the nose, `bow` how far the sides curve inwards (share of the half width), `stiff_mm` the
     smallest radius to which the cloth bends."""
 
-    top_side: tuple[float, float, float] = (0, 0, 0)
-    bottom_side: tuple[float, float, float] = (0, 0, 0)
+    top_side: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    bottom_side: tuple[float, float, float] = (0.0, 0.0, 0.0)
     top_mm: float = 0.0
     bottom_mm: float = 0.0
     gap_mm: float = 2.5
@@ -61,20 +61,20 @@ class Cut:
 CUTS: dict[str, Cut] = {
     "surgical": Cut(bow=0.03),
     "cloth_fitted": Cut(
-        top_side=(1, 2, -14), bottom_side=(2, 8, -14), gap_mm=2.0, side_gap_mm=1.2, billow_mm=2.0, ridge_mm=4.0, wire=0.35,
+        top_side=(1.0, 2.0, -14.0), bottom_side=(2.0, 8.0, -14.0), gap_mm=2.0, side_gap_mm=1.2, billow_mm=2.0, ridge_mm=4.0, wire=0.35,
         across=0.5, bow=0.06, stiff_mm=18.0,
     ),
     "cloth_pleated": Cut(gap_mm=2.5, side_gap_mm=2.5, billow_mm=4.0, wire=0.45),
     "kn95": Cut(
-        top_side=(-1, 1, 2), bottom_side=(-2, 7, 4), bottom_mm=1.0, gap_mm=3.0, side_gap_mm=2.0, billow_mm=2.0, ridge_mm=15.0,
+        top_side=(-1.0, 1.0, 2.0), bottom_side=(-2.0, 7.0, 4.0), bottom_mm=1.0, gap_mm=3.0, side_gap_mm=2.0, billow_mm=2.0, ridge_mm=15.0,
         wire=0.8, across=0.5,
     ),
     "n95": Cut(
-        top_side=(-6, -9, 11), bottom_side=(-3, 5, 14), bottom_mm=5.0, gap_mm=4.0, side_gap_mm=1.5, billow_mm=5.0, dome_mm=12.0,
+        top_side=(-6.0, -9.0, 11.0), bottom_side=(-3.0, 5.0, 14.0), bottom_mm=5.0, gap_mm=4.0, side_gap_mm=1.5, billow_mm=5.0, dome_mm=12.0,
         wire=0.75, bow=-0.10, stiff_mm=60.0,
     ),
     "gas": Cut(
-        top_side=(-9, -8, 14), bottom_side=(-6, 6, 18), bottom_mm=5.0, gap_mm=7.0, side_gap_mm=2.0, billow_mm=6.0, dome_mm=16.0,
+        top_side=(-9.0, -8.0, 14.0), bottom_side=(-6.0, 6.0, 18.0), bottom_mm=5.0, gap_mm=7.0, side_gap_mm=2.0, billow_mm=6.0, dome_mm=16.0,
         wire=0.7, bow=-0.10, stiff_mm=60.0,
     ),
 }  # fmt: skip
@@ -107,7 +107,7 @@ class Shell:
     air_mm: Float[np.ndarray, "rows columns"]
 
 
-def _knot(head: Head, knot: Knot, extra: tuple[float, float, float], right: bool) -> np.ndarray:
+def _knot(head: Head, knot: Knot, extra: tuple[float, ...], right: bool) -> np.ndarray:
     _, one, two, share, offset = knot
     a, b = (int(_MIRROR[one]), int(_MIRROR[two])) if right else (one, two)
     point = (1 - share) * head.landmarks[a] + share * head.landmarks[b]
@@ -139,7 +139,7 @@ def rims(head: Head, cut: Cut, placement: Placement) -> tuple[np.ndarray, np.nda
                     one, two = _TOP[low][k], _TOP[high][k]
                     fade = (one[0]) ** 1.5
                     extra = tuple(fade * s + (cut.top_mm if i == 1 else 0) for i, s in enumerate(cut.top_side))
-                    point = (1 - share) * _knot(head, one, extra, right) + share * _knot(head, two, extra, right)  # type: ignore[arg-type]
+                    point = (1 - share) * _knot(head, one, extra, right) + share * _knot(head, two, extra, right)
                     at = one[0]
                 else:
                     one = _BOTTOM[k]
@@ -148,7 +148,7 @@ def rims(head: Head, cut: Cut, placement: Placement) -> tuple[np.ndarray, np.nda
                     extra = tuple(
                         fade * s + (cut.bottom_mm * (1 - fade) - sink if i == 1 else 0) for i, s in enumerate(cut.bottom_side)
                     )
-                    point, at = _knot(head, one, extra, right), one[0]  # type: ignore[arg-type]
+                    point, at = _knot(head, one, extra, right), one[0]
                 knots.append(at if right else -at)
                 angles.append(point)
         order = np.argsort(knots)
