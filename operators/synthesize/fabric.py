@@ -31,6 +31,10 @@ COLOURS: dict[str, tuple[RGB, ...]] = {
 """What a type is made of when the outfit does not say, RGB 0-255."""
 
 
+_TRIMS: tuple[RGB, ...] = ((0.11, 0.11, 0.12), (0.11, 0.11, 0.12), (0.88, 0.87, 0.85), (0.55, 0.12, 0.15))
+_STAMPS = (("KN95", "GB2626-2019"), ("FFP2 NR", "EN 149:2001"), ("N95", "TC-84A"), ("MODEL 02", "FILTER"))
+
+
 @dataclass(frozen=True)
 class Flat:
     """The cloth laid out: places in mm from the middle column and the upper edge, and distances to the edges."""
@@ -43,6 +47,8 @@ class Flat:
     v: Map
     level: Map
     """Height in the face frame, mm."""
+    hollow: Map
+    """How far the cloth's neighbourhood lies outside of it, mm: positive in hollows."""
     straight: Map
     """Length along the cloth from where it crosses the height of the mouth, downwards, mm."""
 
@@ -61,7 +67,8 @@ class Flat:
         crossing = [np.interp(-middle, -heights[:, c], cloth_mm[:, c, 1]) for c in range(columns)]
         straight = y - np.interp(u[0], np.arange(columns), crossing).astype(np.float32)
         side, down = u / np.float32(columns - 1) * 2 - 1, v / np.float32(rows - 1)
-        return cls(x, y, to_side, y[-1:] - y, side, down, level, straight)
+        hollow = cv2.remap(_hollow(shell), u, v, cv2.INTER_LINEAR)
+        return cls(x, y, to_side, y[-1:] - y, side, down, level, hollow, straight)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,11 @@ class Fabric:
     relief_mm: Map
     shade: Map
     gloss: Map
+
+
+def _hollow(shell: Shell) -> Map:
+    around = cv2.blur(shell.points, (9, 9), borderType=cv2.BORDER_REFLECT_101) - shell.points
+    return cv2.blur((around * shell.normals).sum(-1), (3, 3)).astype(np.float32)
 
 
 def _bell(distance: Map, width: float) -> Map:
@@ -102,7 +114,11 @@ def folds(flat: Flat, rng: np.random.Generator, count: int, depth_mm: float) -> 
         off = off + rng.normal(0, 0.0025) * np.square(along)
         t = along / np.float32(reach)
         fade = np.where(t > 0, np.exp(-2.2 * t * t), np.exp(-20 * t * t))
-        out += np.float32(depth_mm * rng.uniform(0.35, 1.0) * width / 3.2) * fade * (_bell(off, width) - 0.6 * _bell(off - 1.8 * width, width))
+        if rng.random() < 0.5:  # a crease: the cloth has been folded there
+            profile = np.exp(-np.abs(off) / np.float32(width)) - 0.5 * _bell(off - 2.5 * width, 1.5 * width)
+        else:
+            profile = _bell(off, width) - 0.6 * _bell(off - 1.8 * width, width)
+        out += np.float32(depth_mm * rng.uniform(0.35, 1.0) * width / 3.2) * fade * profile
     return cv2.resize(out, (w, h), interpolation=cv2.INTER_LINEAR)
 
 
@@ -116,12 +132,13 @@ def _pleats(flat: Flat, rng: np.random.Generator, depth_mm: float) -> tuple[Map,
     top, low = float(flat.level[0, w // 2]), float(flat.level[-1, w // 2])
     side = np.clip((np.abs(flat.u[:1]) - 0.35) / 0.65, 0, 1)
     side = side * side * (3 - 2 * side)
+    uneven = _smooth(rng, flat.x.shape, 4, 2)
     for k in range(3):
-        wave = 0.6 * _smooth(rng, (1, w), 5, 1)
+        wave = 0.9 * _smooth(rng, (1, w), 6, 1)
         middle = top + (first + k * step) * (low - top) - smile * (1 - flat.u[:1] ** 2)
         line = (1 - side) * middle + side * flat.level[int((0.30 + 0.19 * k) * (h - 1))] + slant * flat.u[:1] + wave
         below = line - flat.level
-        deep = depth_mm * (0.55 + 0.75 * np.abs(flat.u) ** 2)
+        deep = depth_mm * (0.7 + 0.6 * np.abs(flat.u) ** 2) * np.clip(1 + 0.4 * uneven, 0.2, 2)
         relief += deep * np.where(below < 0, np.clip(1 + below / 13, 0, 1) ** 1.5, np.clip(1 - below / 1.6, 0, 1))
         shade *= 1 - 0.34 * np.where(below > 0, np.exp(-np.maximum(below, 0) / 2.2), np.exp(np.minimum(below, 0) / 0.5)) * (0.75 + 0.25 * np.abs(flat.u))
     return relief, shade
@@ -159,7 +176,7 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
     relief, shade, gloss = np.zeros(shape, np.float32), np.ones(shape, np.float32), np.zeros(shape, np.float32)
 
     if cut == "surgical" or cut == "cloth_pleated":
-        more, darker = _pleats(flat, rng, rng.uniform(1.1, 2.0))
+        more, darker = _pleats(flat, rng, rng.uniform(1.2, 2.6))
         relief, shade = relief + more, shade * darker
     relief += wrinkles * folds(flat, rng, {"surgical": 18, "cloth_pleated": 16, "cloth_fitted": 16, "kn95": 10}.get(cut, 2),
                                {"surgical": 1.5, "cloth_pleated": 1.5, "cloth_fitted": 1.4, "kn95": 0.9}.get(cut, 0.5))  # fmt: skip
@@ -168,11 +185,16 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
     if cut == "surgical":
         band = rng.uniform(6.5, 9.0)
         for off in (flat.y - band, flat.to_bottom - 5.5):
-            relief -= 0.35 * _bell(off, 0.8) + 0.15 * _stitches(flat.x, off - 1.6, 3.2)
+            relief -= 0.35 * _bell(off, 0.8)
+            for row in (0.0, 2.4):
+                dash = _stitches(flat.x, off + 1.6 + row, 2.8)
+                relief, shade = relief - 0.2 * dash, shade * (1 - 0.10 * dash)
         relief += 0.55 * _bell((flat.y - band * 0.45) / 1.0, 2.0) * np.clip((52 - np.abs(flat.x)) / 2, 0, 1)
         relief -= 0.3 * _bell(flat.to_side - 8, 0.8) + 0.12 * _stitches(flat.y, flat.to_side - 4, 3.0, 1.2)
         relief += 0.5 * np.sin(flat.y * np.float32(2 * np.pi / 9)) * np.exp(-flat.to_side / 7)
-        albedo = albedo + (0.10 * _bell(flat.to_side, 7.0))[..., None] * (0.97 - albedo)
+        paler = rng.uniform(0.3, 0.75) if rng.random() < 0.5 else 0.08
+        border = np.clip((band + 1.5 - flat.y) / 0.8, 0, 1) + np.clip((8.5 - flat.to_side) / 0.8, 0, 1)
+        albedo = albedo + (paler * np.minimum(border, 1))[..., None] * (0.95 - albedo)
     elif cut.startswith("cloth"):
         hem = rng.uniform(5, 7.5)
         thread = rng.uniform(0.75, 1.1)
@@ -180,6 +202,10 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
             relief -= 0.45 * _bell(off, 1.3)
             dash = _stitches(along, off, 3.0)
             albedo = albedo * (1 - 0.35 * (dash * (1 - thread))[..., None] * 2)
+        if rng.random() < 0.3:
+            edge = np.clip((hem - 0.5 - np.minimum(np.minimum(flat.y, flat.to_bottom), flat.to_side)) / 0.6, 0, 1)
+            trim = np.array(_TRIMS[int(rng.integers(len(_TRIMS)))], np.float32)
+            albedo, relief = albedo + edge[..., None] * (trim - albedo), relief + 0.5 * edge
         if cut == "cloth_fitted":
             relief -= 0.7 * _bell(flat.x, 1.0)
             shade = shade * (1 - 0.22 * _bell(flat.x, 0.9))
@@ -192,6 +218,8 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
         for level, lean in ((0.30, 0.22), (0.62, -0.12)):
             relief -= 0.45 * _bell((flat.v - level - lean * np.abs(flat.u)) * 140, 1.2)
         relief += 0.7 * _bell(flat.y - 8, 2.6) * np.clip((44 - np.abs(flat.x)) / 2, 0, 1)
+        if rng.random() < 0.5:
+            albedo = albedo * (1 - 0.55 * _stamp(shape, rng, -1.0 if rng.random() < 0.5 else 1.0))[..., None]
     elif cut == "n95":
         rim = np.minimum(np.minimum(flat.y, flat.to_bottom), flat.to_side)
         relief -= 0.8 * _bell(rim - 6.5, 1.5) - 0.5 * _bell(rim - 10, 2.5)
@@ -215,8 +243,19 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
     grain = np.random.default_rng([seed, 2]).normal(0, fibre, (240, 320)).astype(np.float32)
     albedo = albedo * (1 + cv2.resize(grain, shape[::-1], interpolation=cv2.INTER_LINEAR))[..., None]
     shade = shade * (1 - 0.16 * np.clip(1 - np.minimum(flat.y, flat.to_bottom) / 1.2, 0, 1))
+    shade = shade * np.clip(1 - 0.05 * flat.hollow, 0.84, 1.06)
     shade = shade * np.clip(1 + 0.10 * cv2.blur(np.minimum(relief, 1.5), (5, 5)) - 0.05, 0.8, 1.1)
     return Fabric(np.clip(albedo, 0.02, 0.98).astype(np.float32), relief.astype(np.float32), shade.astype(np.float32), gloss.astype(np.float32))
+
+
+def _stamp(shape: tuple[int, int], rng: np.random.Generator, side: float) -> Map:
+    """Two lines of small print on one half."""
+    ink = np.zeros((480, 640), np.uint8)
+    name, norm = _STAMPS[int(rng.integers(len(_STAMPS)))]
+    x, y = int(320 + side * 130 - 55), int(rng.uniform(200, 320))
+    cv2.putText(ink, name, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 1.1, 255, 2, cv2.LINE_AA)
+    cv2.putText(ink, norm, (x, y + 26), cv2.FONT_HERSHEY_SIMPLEX, 0.55, 255, 1, cv2.LINE_AA)
+    return cv2.resize(ink, shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
 
 
 def _valve(flat: Flat, relief: Map, albedo: np.ndarray, gloss: Map, shade: Map, radius: float, colour: RGB) -> tuple[Map, np.ndarray, Map, Map]:

@@ -41,7 +41,7 @@ class Cut:
     (x outwards, y up, z forward); `gap_mm` is the air under the cloth, `billow_mm` how far it stands off where nothing pushes it,
     `dome_mm` a stiff cup's height, `ridge_mm` that of a folded middle, `across` the tension from side to side as a share,
     `wire` how well the upper edge follows the nose, `bow` how far the sides curve inwards (share of the half width), `stiff_mm` the
-    smallest radius to which the cloth bends."""
+    smallest radius to which the cloth bends, `loose` how much the place of its sides varies."""
 
     top_side: tuple[float, float, float] = (0.0, 0.0, 0.0)
     bottom_side: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -56,6 +56,7 @@ class Cut:
     wire: float = 0.7
     bow: float = 0.0
     stiff_mm: float = 30.0
+    loose: float = 1.0
 
 
 CUTS: dict[str, Cut] = {
@@ -70,25 +71,26 @@ CUTS: dict[str, Cut] = {
         wire=0.8, across=0.5,
     ),
     "n95": Cut(
-        top_side=(-6.0, -9.0, 11.0), bottom_side=(-3.0, 5.0, 14.0), bottom_mm=5.0, gap_mm=4.0, side_gap_mm=1.5, billow_mm=5.0, dome_mm=12.0,
-        wire=0.75, bow=-0.10, stiff_mm=60.0,
+        top_side=(-13.0, -12.0, 17.0), bottom_side=(-8.0, 4.0, 20.0), bottom_mm=4.0, gap_mm=4.0, side_gap_mm=1.5, billow_mm=5.0,
+        dome_mm=15.0, wire=0.75, bow=-0.12, stiff_mm=60.0, loose=0.5,
     ),
     "gas": Cut(
         top_side=(-9.0, -8.0, 14.0), bottom_side=(-6.0, 6.0, 18.0), bottom_mm=5.0, gap_mm=7.0, side_gap_mm=2.0, billow_mm=6.0, dome_mm=16.0,
-        wire=0.7, bow=-0.10, stiff_mm=60.0,
+        wire=0.7, bow=-0.10, stiff_mm=60.0, loose=0.3,
     ),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How one mask sits: `height` of the upper edge (0 bridge of the nose, 1 under it, 2 chin), tilt, scale, and random shifts of
-    the rim in mm."""
+    """How one mask sits: `height` of the upper edge (0 bridge of the nose, 1 under it, 2 chin), tilt, scale, how far its
+    sides stay in front of the ears, and random shifts of the rim, mm."""
 
     height: float = 0.0
     tilt_deg: float = 0.0
     size: float = 1.0
     gap_mm: float = 0.0
+    narrow_mm: float = 0.0
     jitter_mm: Float[np.ndarray, "18 2"] = field(default_factory=lambda: np.zeros((18, 2)))
 
 
@@ -126,6 +128,8 @@ def _top_keys(height: float) -> tuple[float, float, float]:
 def rims(head: Head, cut: Cut, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
     """Directions (columns, 2) of the upper and the lower edge, degrees."""
     low, high, share = _top_keys(placement.height)
+    narrow = np.array((-0.3, 0.0, 1.0)) * placement.narrow_mm
+    top_side, bottom_side = (tuple((np.array(side) + narrow).tolist()) for side in (cut.top_side, cut.bottom_side))
     u = np.linspace(-1, 1, COLUMNS)
     edges = []
     for upper in (True, False):
@@ -138,7 +142,7 @@ def rims(head: Head, cut: Cut, placement: Placement) -> tuple[np.ndarray, np.nda
                 if upper:
                     one, two = _TOP[low][k], _TOP[high][k]
                     fade = (one[0]) ** 1.5
-                    extra = tuple(fade * s + (cut.top_mm if i == 1 else 0) for i, s in enumerate(cut.top_side))
+                    extra = tuple(fade * s + (cut.top_mm if i == 1 else 0) for i, s in enumerate(top_side))
                     point = (1 - share) * _knot(head, one, extra, right) + share * _knot(head, two, extra, right)
                     at = one[0]
                 else:
@@ -146,7 +150,7 @@ def rims(head: Head, cut: Cut, placement: Placement) -> tuple[np.ndarray, np.nda
                     fade = one[0] ** 1.5
                     sink = 7.0 * max(placement.height - 1, 0) * fade
                     extra = tuple(
-                        fade * s + (cut.bottom_mm * (1 - fade) - sink if i == 1 else 0) for i, s in enumerate(cut.bottom_side)
+                        fade * s + (cut.bottom_mm * (1 - fade) - sink if i == 1 else 0) for i, s in enumerate(bottom_side)
                     )
                     point, at = _knot(head, one, extra, right), one[0]
                 knots.append(at if right else -at)

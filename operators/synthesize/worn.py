@@ -111,7 +111,7 @@ class MaskWearer:
             face.crop_from_image, np.asarray(face.landmarks468_px)[:, :2],
         )  # fmt: skip
         cut = _cut_of(outfit.type, rng)
-        placement, wrinkles = _placement(style, rng)
+        placement, wrinkles = _placement(style, cut, rng)
         if coverage is not None:
             placement = self._covering(face, head, view, cut, placement, coverage)
         shell = lay_shell(head, CUTS[cut], placement)
@@ -172,8 +172,8 @@ class MaskWearer:
         both = cv2.GaussianBlur(np.dstack((rgb, cover)), (0, 0), soften)
         cover = np.clip(both[..., 3], 0, 1)
         rgb = both[..., :3] / np.maximum(both[..., 3:], 1e-4) * 255
-        on_head = (index >= 0).reshape(y1 - y0, samples, x1 - x0, samples).mean((1, 3)).astype(np.float32)
-        spreads = grain_std(photo, (on_head > 0.5) & (photo.max(-1) < 250))
+        on_head = cv2.resize((index >= 0).astype(np.float32), (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        spreads = grain_std(photo, (on_head > 0.5) & (photo[..., 1] < 250))
         rgb = _as_colourful(rgb, photo) + (0.4 + 0.4 * rgb.mean(-1, keepdims=True) / 255) * grain(cover.shape, spreads, seed)
         skin = np.maximum(on_head, self._neck(head, view, (x0, y0), on_head.shape))
         skin = cv2.GaussianBlur(skin, (0, 0), max(0.8 * view.px_per_mm, 0.5))
@@ -192,7 +192,7 @@ class MaskWearer:
         maps = np.dstack((fabric.albedo, *slopes, fabric.shade, fabric.gloss)).astype(np.float32)
         rng = np.random.default_rng([seed, 4])
         hair = np.float32(rng.random() < 0.7)
-        light = np.asarray(face.light, np.float32) * np.float32(np.exp(rng.normal(0, 0.05)))
+        light = _on_cloth(np.asarray(face.light, np.float32)) * np.float32(np.exp(rng.normal(0, 0.05)))
         out = np.zeros((index.shape[0] // samples, index.shape[1] // samples, 3), np.float32)
         cover = np.zeros(out.shape[:2], np.float32)
         texel = (scene.texel * (columns - 1, rows - 1)).astype(np.float32)
@@ -212,6 +212,12 @@ class MaskWearer:
         out = np.zeros(shape, np.float32)
         cv2.fillConvexPoly(out, np.round(outline * 16).astype(np.int32), 1.0, cv2.LINE_AA, 4)
         return out
+
+
+def _on_cloth(light: np.ndarray) -> np.ndarray:
+    """Light with less colour: part of what the fit calls coloured light is the colour of this person's skin."""
+    tint = np.maximum(light[0], 1e-3)
+    return light * (tint.mean() / tint) ** np.float32(0.4)
 
 
 def _as_colourful(rgb: np.ndarray, photo: np.ndarray) -> np.ndarray:
@@ -253,17 +259,18 @@ def _cut_of(kind: str, rng: np.random.Generator) -> str:
     return "surgical" if kind.startswith("surgical") else kind
 
 
-def _placement(style: WearStyle, rng: np.random.Generator) -> tuple[Placement, float]:
+def _placement(style: WearStyle, cut: str, rng: np.random.Generator) -> tuple[Placement, float]:
     """What the style leaves open, drawn; and how strong the wrinkles are."""
     height, tilt, size, gap = rng.normal(0.0, 0.16), rng.normal(0, 1.6), rng.normal(1.0, 0.02), rng.normal(0, 0.8)
-    wrinkles, jitter = rng.uniform(0.5, 1.4), rng.normal(0, 1.3, (18, 2))
+    wrinkles, narrow, jitter = rng.uniform(0.5, 1.4), rng.uniform(-3, 13), rng.normal(0, 1.3, (18, 2))
     drawn = (
         float(np.clip(height, -0.4, 0.45)) if style.height is None else style.height,
         float(np.clip(tilt, -4, 4)) if style.tilt_deg is None else style.tilt_deg,
         float(np.clip(size, 0.95, 1.05)) if style.size is None else style.size,
         float(np.clip(gap, -1.5, 2.5)) if style.gap_mm is None else style.gap_mm,
     )
-    return Placement(*drawn, jitter_mm=jitter), float(wrinkles) if style.wrinkles is None else style.wrinkles
+    placement = Placement(*drawn, narrow_mm=float(narrow) * CUTS[cut].loose, jitter_mm=jitter)
+    return placement, float(wrinkles) if style.wrinkles is None else style.wrinkles
 
 
 def _parts(head: Head, shell: Shell, outfit: Outfit, cut: str, with_straps: bool, rng: np.random.Generator) -> list[Part]:
