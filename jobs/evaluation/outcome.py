@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.evaluation.rows import ROWS, read_evaluated, rows_bytes
-from jobs.evaluation.summary import SUMMARY, SummaryOptions, summarise, summary_bytes
+from jobs.evaluation.summary import DEFAULTS, SUMMARY, SummaryOptions, summarise, summary_bytes
 from jobs.evaluation.table import markdown_table, terminal_table
 from jobs.storage import Storage
 
@@ -23,7 +23,7 @@ class Outcome:
 
 
 def write_outcome(
-    storage: Storage, options: SummaryOptions = SummaryOptions(), title: str = "Evaluation", embed: bool | None = None
+    storage: Storage, options: SummaryOptions = DEFAULTS, title: str = "Evaluation", embed: bool | None = None
 ) -> Outcome:
     """Read the manifests below `manifest/` and write metrics.parquet, summary.json, summary.md, plots, sheets and report.html.
 

@@ -9,11 +9,11 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
@@ -204,7 +204,7 @@ def _arrays(column: pa.ChunkedArray) -> list[np.ndarray | None]:
             offsets = (np.asarray(flat.offsets) - flat.offsets[0].as_py())[offsets]
             flat = flat.flatten()
         numbers = flat.to_numpy(zero_copy_only=False)
-        for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+        for start, end in pairwise(offsets):
             part = numbers[start:end]
             out.append(part if len(part) and np.isfinite(part).all() else None)
     return out
@@ -214,9 +214,9 @@ def _first_faces(faces: pa.ChunkedArray, name: str) -> list[Any]:
     """One field of each row's first face; None where there is no face or the field is not finite."""
     out: list[Any] = []
     for chunk in faces.chunks:
-        values = pc.struct_field(chunk.flatten(), name) if chunk.type.value_type.get_field_index(name) >= 0 else None
+        values = chunk.flatten().field(name) if chunk.type.value_type.get_field_index(name) >= 0 else None
         start = 0
-        for count in pc.fill_null(pc.list_value_length(chunk), 0).to_pylist():
+        for count in (length or 0 for length in chunk.value_lengths().to_pylist()):
             value = values[start].as_py() if values is not None and count else None
             out.append(value if value is not None and np.isfinite(value).all() else None)
             start += count

@@ -32,8 +32,8 @@ DIMENSIONS = {"group": "group", "mask_type": "mask", "coverage": "coverage of th
 class SummaryOptions:
     """How rows are summarised.
 
-    `order` puts methods first in this order; `seconds` is seconds per picture by method; `unavailable` says of a network or a metric
-    why it has no numbers (of a network whose metrics have none at all, that is said without asking).
+    `order` puts methods first in this order; `seconds` is seconds per picture by method; `unavailable` says of a network or
+    a metric why it has no numbers (of a network whose metrics have none at all, that is said without asking).
     """
 
     order: Sequence[str] = ()
@@ -44,7 +44,10 @@ class SummaryOptions:
     worst: int = 5
 
 
-def summarise(evaluated: Evaluated, options: SummaryOptions = SummaryOptions()) -> dict[str, Any]:
+DEFAULTS = SummaryOptions()
+
+
+def summarise(evaluated: Evaluated, options: SummaryOptions = DEFAULTS) -> dict[str, Any]:
     """The content of `summary.json`: plain JSON types, numbers rounded to six digits, null where a number does not exist."""
     methods = ordered(evaluated.methods, options.order)
     index = [evaluated.methods.index(name) for name in methods]
@@ -91,8 +94,8 @@ def ordered(methods: Sequence[str], order: Sequence[str]) -> list[str]:
 def paired(values: np.ndarray) -> np.ndarray:
     """Pictures for which every method that has this metric at all has a value; infinity is one."""
     known = ~np.isnan(values)
-    used = known.any(1)
-    return known[used].all(0) if used.any() else np.zeros(values.shape[1], bool)
+    used = known.any(1, keepdims=True)
+    return (known | ~used).all(0) & used.any()
 
 
 def dimensions(evaluated: Evaluated) -> dict[str, np.ndarray]:
@@ -222,7 +225,7 @@ def _missing(status: np.ndarray, own: np.ndarray) -> dict[str, int]:
 def _worst(keys: Sequence[str], used: np.ndarray, metric: Metric, count: int) -> list[str]:
     known = np.flatnonzero(np.isfinite(used))
     order = np.argsort(used[known] if metric.higher_is_better else -used[known], kind="stable")
-    return [keys[j] for j in known[order[:count]]]
+    return [str(keys[j]) for j in known[order[:count]]]
 
 
 def _mean(values: np.ndarray) -> float:
@@ -234,13 +237,10 @@ def _unavailable(evaluated: Evaluated, given: Mapping[str, str]) -> dict[str, st
     """Metric -> why it has no number. Only metrics that need a network, or that the caller names."""
     out: dict[str, str] = {}
     for metric in METRICS.values():
-        reason = given.get(metric.name) or given.get(metric.needs)
+        found = bool(evaluated.features) if metric.of_set else not np.isnan(evaluated.values[metric.name]).all()
+        reason = given.get(metric.name) or given.get(metric.needs) or (NOT_AVAILABLE if metric.needs and not found else "")
         if reason:
             out[metric.name] = reason
-        elif metric.needs and not metric.of_set and np.isnan(evaluated.values[metric.name]).all():
-            out[metric.name] = NOT_AVAILABLE
-        elif metric.of_set and not evaluated.features:
-            out[metric.name] = NOT_AVAILABLE
     return out
 
 
@@ -270,7 +270,7 @@ def _warnings(out: Mapping[str, Any], evaluated: Evaluated) -> list[str]:
 def _band(coverage: float) -> str:
     if not math.isfinite(coverage):
         return ""
-    low = min(int(math.floor(coverage * 10 + 1e-9)), 9) * 10
+    low = min(math.floor(coverage * 10 + 1e-9), 9) * 10
     return f"{low}–{low + 10} %"
 
 
