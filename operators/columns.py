@@ -64,6 +64,7 @@ ROW_COLUMNS = _table(
     Column("row", "int32", "position of the image in its shard"),
     Column("source", STRING, "where the image was read from, for people"),
     Column("subject", STRING, "who is shown, when the input says so; empty otherwise"),
+    Column("group", STRING, "to which group of pictures it belongs, when the input says so; empty otherwise"),
     Column("meta_json", STRING, "the sample's own JSON, untouched; empty when there is none"),
     Column("image_bytes", BYTES, "encoded input", manifest=False),
     Column("given_mask_bytes", BYTES, "encoded mask that came with the sample, white = occluder", manifest=False),
