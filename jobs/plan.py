@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.config import ConfigError, JobConfig
-from jobs.execution import OPERATOR_SECTIONS
+from jobs.sidecars import PICTURE_ROLES
 from operators.artifacts import ArtifactEncoder, ArtifactEncoderConfig
 from operators.assets import read_lock, sha256_of
 from operators.batch import Batch
@@ -43,12 +43,11 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
     FacePasterConfig: FacePaster,
     ArtifactEncoderConfig: ArtifactEncoder,
 }
-"""Which operator a config belongs to; the order of operators is that of `OPERATOR_SECTIONS`."""
+"""Which operator a config belongs to; the order of operators is that of the job config's sections."""
 
 # Fields that name a file whose content decides the result.
 _FILE_FIELDS = ("basis", "checkpoint")
-_WRITTEN = ("restored_bytes", "artifact_bytes")
-_GIVEN = ("image_bytes", "given_mask_bytes")
+_WRITTEN = ("restored_bytes", "artifact_bytes", "sample_bytes")
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ class Stage:
 
 def plan_stages(config: JobConfig) -> tuple[Stage, ...]:
     """The operators that a config chooses, in order."""
-    sections = [(name, getattr(config, name)) for name in OPERATOR_SECTIONS]
-    return with_drops([Stage(name, OPERATORS[type(chosen)], chosen) for name, chosen in sections])
+    sections = [(name, getattr(config, name)) for name in type(config).model_fields if config.uses(name)]
+    return with_drops([Stage(name, OPERATORS[type(chosen)], chosen) for name, chosen in sections if type(chosen) in OPERATORS])
 
 
 def operator_versions(stages: Sequence[Stage]) -> dict[str, str]:
@@ -115,7 +114,8 @@ def with_drops(stages: Sequence[Stage]) -> tuple[Stage, ...]:
 
     Errors: ValueError when an operator reads a column that nothing before it writes.
     """
-    alive = set(_GIVEN)
+    read = {name for stage in stages for name in stage.operator.info.reads}
+    alive = {"image_bytes", *(name for name in PICTURE_ROLES.values() if name in read)}
     planned = []
     for i, stage in enumerate(stages):
         info = stage.operator.info

@@ -47,6 +47,8 @@ def _evaluation_columns() -> tuple[Column, ...]:
         Column("inception_features", "float32", "pool3 features of the picture", ("features",), job=EVALUATE),
         Column("identity_embedding", "float32", "embedding of the first face for recognition", ("embedding",), job=EVALUATE),
         Column("result_landmarks68_px", "float32", "iBUG-68 of the first face", (68, 2), job=EVALUATE),
+        Column("truth_sha256", STRING, "of the encoded picture without the mask", job=EVALUATE),
+        Column("mask_sha256", STRING, "of the encoded mask that says where the hole is", job=EVALUATE),
     ]  # fmt: skip
     return tuple(columns)
 
@@ -62,6 +64,7 @@ ROW_COLUMNS = _table(
     Column("row", "int32", "position of the image in its shard"),
     Column("source", STRING, "where the image was read from, for people"),
     Column("subject", STRING, "who is shown, when the input says so; empty otherwise"),
+    Column("group", STRING, "to which group of pictures it belongs, when the input says so; empty otherwise"),
     Column("meta_json", STRING, "the sample's own JSON, untouched; empty when there is none"),
     Column("image_bytes", BYTES, "encoded input", manifest=False),
     Column("given_mask_bytes", BYTES, "encoded mask that came with the sample, white = occluder", manifest=False),
