@@ -83,7 +83,7 @@ def _noise(x: Field, y: Field, rng: np.random.Generator, scale_mm: float) -> Fie
 
 
 def _camouflage(x: Field, y: Field, rng: np.random.Generator) -> Field:
-    field = _noise(x, y * 1.5, rng, 14) + 0.5 * _noise(x, y * 1.5, rng, 6)
+    field = _noise(x, y * 1.5, rng, 14.0) + 0.5 * _noise(x, y * 1.5, rng, 6.0)
     return (_soft((0.45 - field) * 4) + _soft((-0.35 - field) * 4)) / 2
 
 
@@ -94,7 +94,7 @@ def _leopard(x: Field, y: Field, rng: np.random.Generator) -> Field:
 
 
 def _marble(x: Field, y: Field, rng: np.random.Generator) -> Field:
-    return 0.5 + 0.5 * np.sin((x * 0.5 + y) / 9 + 1.8 * _noise(x, y, rng, 22))
+    return 0.5 + 0.5 * np.sin((x * 0.5 + y) / 9 + 1.8 * _noise(x, y, rng, 22.0))
 
 
 _SHAPES: dict[str, Callable[[Field, Field, np.random.Generator], Field]] = {

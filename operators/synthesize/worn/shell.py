@@ -64,7 +64,7 @@ def lay_shell(head: Head, cut: Cut, placement: Placement) -> Shell:
     radius = 1 / w
     if cut.dome_mm:
         radius = radius + cut.dome_mm * (np.sin(np.pi * v) ** 0.8)[:, None] * np.clip(1 - u**2, 0, 1)[None] ** 0.8
-    return measured(head.centre + directions * radius[..., None], radius - skin)
+    return measured(head.centre + directions * radius[..., None], radius - skin, directions)
 
 
 def _under_stiff(skin: Float[np.ndarray, "rows columns"], radius_mm: float) -> Float[np.ndarray, "rows columns"]:
@@ -78,14 +78,21 @@ def _under_stiff(skin: Float[np.ndarray, "rows columns"], radius_mm: float) -> F
     return out
 
 
-def measured(points: Float[np.ndarray, "rows columns 3"], air_mm: Float[np.ndarray, "rows columns"]) -> Shell:
-    """A shell from its points: directions along it, outward normals and lengths."""
+def measured(
+    points: Float[np.ndarray, "rows columns 3"],
+    air_mm: Float[np.ndarray, "rows columns"],
+    outward: Float[np.ndarray, "rows columns 3"],
+) -> Shell:
+    """A shell from its points: directions along it, normals and lengths."""
     across, down = np.gradient(points, axis=1), np.gradient(points, axis=0)
+    normals = np.cross(down, across)
+    # Where two edges meet at a flat angle, cells of the grid may be turned over.
+    normals *= np.where((normals * outward).sum(-1, keepdims=True) < 0, -1, 1)
     x, y = (
         np.cumsum(np.insert(np.linalg.norm(np.diff(points, axis=axis), axis=-1), 0, 0, axis=axis), axis=axis) for axis in (1, 0)
     )
     cloth = np.stack((x - x[:, points.shape[1] // 2, None], y), -1)
-    parts = (points, _unit(np.cross(down, across)), _unit(across), _unit(down), cloth, air_mm)
+    parts = (points, _unit(normals), _unit(across), _unit(down), cloth, air_mm)
     return Shell(*(part.astype(np.float32) for part in parts))
 
 
