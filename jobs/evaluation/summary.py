@@ -2,7 +2,7 @@
 
 Methods are compared on the pictures that all of them have: a metric's `n` is the same for every method that has the metric
 at all, and what a method has beyond that stands under `all`. Infinite PSNR (a region identical to the truth) is counted
-under `infinite` and left out of means and medians.
+under `infinite` and left out of means and medians; `pooled` is the PSNR of the mean squared error, in which it is an error of 0.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from jobs.evaluation.catalogue import METRICS, NOT_AVAILABLE, OF_SETS, PER_IMAGE, Metric
 from jobs.evaluation.rows import Evaluated
 from operators.metrics.intervals import LEVEL, RESAMPLES, bootstrap_means
+from operators.metrics.pixels import mean_psnr_db
 from operators.types import OK
 
 SUMMARY = "summary.json"
@@ -165,6 +166,8 @@ def _statistics(
             }
             if np.isinf(used).any():
                 record["infinite"] = int(np.isinf(used).sum())
+            if metric.name.startswith("psnr"):
+                record["pooled"] = mean_psnr_db(used).pooled_db
             records.append(record)
         out[metric.name] = records
     return out
