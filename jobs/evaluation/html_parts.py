@@ -32,7 +32,7 @@ def document(title: str, warning: str, chips: Mapping[str, str], controls: str, 
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title><style>{style}</style></head><body>
 <header><h1>{html.escape(title)}</h1><p class="warn">{html.escape(warning)}</p><ul class="chips">{chip_list}</ul></header>
-<nav>{controls}</nav>
+{f"<nav>{controls}</nav>" if controls else ""}
 <main class="evaluation">{body}</main>
 {code}</body></html>
 """
