@@ -14,7 +14,7 @@ from jobs.evaluation.plots import colours, for_page
 from jobs.evaluation.rows import Evaluated
 from jobs.evaluation.sheets import Example, files_of, value_text
 from jobs.evaluation.summary import DIMENSIONS, dimensions
-from jobs.evaluation.table import NOTHING, notes
+from jobs.evaluation.table import NOTHING, compared, notes
 from jobs.storage import Storage
 from operators.types import OK
 
@@ -108,7 +108,7 @@ def _body(
         cells = "".join(
             number_cell(m, columns[m.name][i], spans[m.name], colour[name], best[m.name] == i) for m in shown
         )  # fmt: skip
-        count = next((record["n"] for record in every[name].values() if record.get("n") is not None), 0)
+        count = compared({"metrics": every[name]})
         seconds = summary["methods"][name]["seconds_per_picture"]
         last = f"<td><b>{NOTHING if seconds is None else f'{seconds:.3g}'}</b></td>" if timed else ""
         rows += (
@@ -200,4 +200,5 @@ def _examples(
             f'<div class="cells" style="--cells:{len(methods) + 2}">{figures}</div></article>'
         )
     head = f"<h2>Pictures: worst, median and best of each method by {html.escape(ranked_by.label)}</h2>"
-    return f'<section id="pictures">{head}<div class="examples">{text}</div><p id="none" hidden>Nothing fits the filter.</p></section>'
+    none = '<p id="none" hidden>Nothing fits the filter.</p>'
+    return f'<section id="pictures">{head}<div class="examples">{text}</div>{none}</section>'

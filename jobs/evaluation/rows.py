@@ -20,6 +20,7 @@ import torch
 from jobs.evaluation.catalogue import PER_IMAGE, TRUTH
 from jobs.storage import Storage
 from operators.metrics.geometry import rotation_error_deg
+from operators.metrics.landmarks import landmark_nme
 from operators.morphable.camera import rotation_from_deg
 
 ROWS = "metrics.parquet"
@@ -105,6 +106,7 @@ def join(manifests: Sequence[pa.Table]) -> Evaluated:
     rows, heavy = _plain_rows(manifests)
     if not rows:
         raise RowsError("the evaluation has no rows: nothing was measured")
+    _name_apart(rows)
     _derive(rows, heavy)
     rows.sort(key=lambda row: (row["method"], row["key"]))
     table = pa.Table.from_pylist([{name: row.get(name) for name in SCHEMA.names} for row in rows], schema=SCHEMA)
@@ -187,7 +189,14 @@ def _plain_rows(manifests: Sequence[pa.Table]) -> tuple[list[dict[str, Any]], li
     return rows, heavy
 
 
-_HEAVY = ("inception_features", "identity_embedding", "result_landmarks68_px")
+def _name_apart(rows: list[dict[str, Any]]) -> None:
+    """Where two shards have a picture of one name, all pictures are called by shard and name."""
+    if len({(row["method"], row["key"]) for row in rows}) < len(rows):
+        for row in rows:
+            row["key"] = (row.get("image_id") or row["key"]).removeprefix(f"{row['method']}/")
+
+
+_HEAVY = ("inception_features", "identity_embedding", "result_landmarks68_px", "landmarks68_in_hole")
 
 
 def _arrays(column: pa.ChunkedArray) -> list[np.ndarray | None]:
@@ -268,7 +277,7 @@ def _files(artifacts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _derive(rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> None:
-    """Identity similarity, landmark errors and pose error, by key, against the truth's row or the picture's own JSON."""
+    """Identity similarity and landmark errors against the truth's row of that key; pose error against the picture's own JSON."""
     truths = {row["key"]: heavy[row["at"]] for row in rows if row["method"] == TRUTH}
     for row in rows:
         mine = heavy[row["at"]]
@@ -276,11 +285,24 @@ def _derive(rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> None:
         ours, theirs = mine.get("identity_embedding"), truth.get("identity_embedding")
         if ours is not None and theirs is not None and len(ours) == len(theirs):
             row["identity_similarity"] = _cosine(ours, theirs)
+        points, true = mine.get("result_landmarks68_px"), truth.get("result_landmarks68_px")
+        if points is not None and true is not None:
+            row |= _landmark_errors(points.reshape(68, 2), true.reshape(68, 2), truth.get("landmarks68_in_hole"))
         drawn, found = mine["drawn_deg"], mine["found_deg"]
         if drawn is not None and found is not None:
             angles = torch.tensor([list(map(float, found)), drawn.tolist()], dtype=torch.float64)
             first, second = rotation_from_deg(angles).numpy()
             row["rotation_error_deg"] = float(rotation_error_deg(first[None], second[None])[0])
+
+
+def _landmark_errors(points: np.ndarray, true: np.ndarray, in_hole: np.ndarray | None) -> dict[str, float]:
+    points, true = points.astype(np.float64), true.astype(np.float64)
+    errors = landmark_nme(points, true)
+    found = {"nme_all": errors.all.value, "nme_upper": errors.upper.value}
+    if in_hole is not None and in_hole.any():
+        hidden = np.where(in_hole.astype(bool)[:, None], points, np.nan)  # points that are not finite count nowhere
+        found["nme_hidden"] = landmark_nme(hidden, true).all.value
+    return found
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float | None:

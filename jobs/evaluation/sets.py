@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from jobs.evaluation.catalogue import TRUTH
 from jobs.evaluation.rows import Evaluated
 
@@ -21,12 +19,6 @@ def set_metrics(evaluated: Evaluated, methods: Sequence[str], seed: int = 0) -> 
     """
     from operators.metrics import sets
 
-    measures = {
-        "kid": sets.kernel_distance,
-        "fid": sets.frechet_distance,
-        "p_ids": sets.paired_inception_discriminative_score,
-        "u_ids": sets.unpaired_inception_discriminative_score,
-    }
     names = [name for name in methods if name in evaluated.features]
     if TRUTH not in evaluated.features or not names:
         return {}
@@ -37,11 +29,21 @@ def set_metrics(evaluated: Evaluated, methods: Sequence[str], seed: int = 0) -> 
     features = {name: evaluated.features[name][1][[rows[name][key] for key in keys]] for name in rows}
     out: dict[str, dict[str, Any]] = {}
     for name in names:
+        pair = features[name], features[TRUTH]
+        found = {
+            "kid": sets.kernel_distance(*pair, paired=True, seed=seed),
+            "fid": sets.frechet_distance(*pair, paired=True, seed=seed),
+        }
         out[name] = {}
-        for metric, measure in measures.items():
-            found, scale = measure(features[name], features[TRUTH], seed=seed), SCALES[metric]
-            low, value, high = (float(np.float64(x) * scale) for x in (found.low, found.value, found.high))
-            out[name][metric] = {"n": found.n, "mean": value, "low": low, "high": high}
-            if found.warning:
-                out[name][metric]["warning"] = found.warning
+        try:
+            found["p_ids"], found["u_ids"] = sets.discriminative_scores(*pair, seed=seed)
+        except ModuleNotFoundError as error:  # the classifier's library is optional
+            out[name] = dict.fromkeys(("p_ids", "u_ids"), {"unavailable": f"not installed: {error.name}"})
+        out[name] |= {metric: _record(measure, SCALES[metric]) for metric, measure in found.items()}
     return out
+
+
+def _record(measure: Any, scale: float) -> dict[str, Any]:
+    low, value, high = (float(x) * scale for x in (measure.low, measure.value, measure.high))
+    record = {"n": measure.n, "mean": value, "low": low, "high": high, "resamples": measure.resamples}
+    return record | ({"warning": measure.warning} if measure.warning else {})
