@@ -9,28 +9,46 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
-from jobs.config import ConfigError, JobConfig, document, load, unknown
-from jobs.fields import Leaf, leaves
+from jobs.config import POOLS, ConfigError, JobConfig, document, load, own_leaves, unknown
+from jobs.fields import Leaf
+from jobs.job_configs import JOBS, ReconstructConfig
 from jobs.ledger import LedgerError
 from jobs.storage import StorageError
 
 OK, OTHER, USAGE, STORAGE = 0, 1, 2, 3
-_EXAMPLES = """examples:
+_EXAMPLES = {
+    "reconstruct": """examples:
   unmask reconstruct --input photos/ --output restored/
   unmask reconstruct --input 's3://bucket/shards/*.tar' --output s3://bucket/restored --config my.yaml
   unmask reconstruct --input photos/ --output restored/ --inpaint.kind telea --detect.max_faces 4 --dry-run
   unmask reconstruct --input photos/ --output restored/ --render.views_deg=-45,0,45 --render.mesh_formats obj,glb
-  ray job submit --working-dir . -- python -m jobs.reconstruct --input s3://… --output s3://…
+  ray job submit --working-dir . -- python -m jobs.reconstruct --input s3://… --output s3://…""",
+    "synthesize": """examples:
+  unmask synthesize --input faces/ --output masked/
+  unmask synthesize --input faces/ --output masked/ --mask.outfits 'surgical*3,kn95,cloth-dots,none' --mask.coverage 0.3,0.5
+  unmask synthesize --input faces/ --output masked/ --mask.kind template --mask.templates MaskTheFace/masks --pack true
+  unmask synthesize --input faces/ --output masked/ --source.image_list people.csv --source.split test
 
+What it writes is what the other jobs read: unmask reconstruct --input masked/samples …""",
+    "evaluate": """examples:
+  unmask synthesize  --input faces/ --output masked/
+  unmask reconstruct --input masked/samples --output restored/
+  unmask evaluate    --input masked/samples --results ours=restored/,telea,navier_stokes,masked --output evaluation/
+  unmask evaluate    --input masked/ --source.masks holes/ --source.truths originals/ --source.hole_colour black \\
+                     --results tfill=tfill/,telea --output evaluation/
+
+python -m jobs.evaluation.compare A B compares two evaluations picture by picture.""",
+}
+_CODES = """
 Run the same command again after an interruption: what is committed is skipped.
 
 exit codes: 0 done (images that failed are reported, and listed in manifest/), 1 something else went wrong,
   2 wrong command line or configuration, 3 trouble with storage or the input, 130 or 143 stopped by Ctrl-C or SIGTERM
 """
-_POOL = "execution.pools."
 
 
 class Stopped(KeyboardInterrupt):
@@ -44,7 +62,8 @@ class Stopped(KeyboardInterrupt):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `unmask`. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"reconstruct": reconstruct, "config": show_config, "report": _report, "assets": _assets, "bench": _bench}
+    jobs = {name: partial(run_job, config) for name, config in JOBS.items()}
+    commands = {**jobs, "config": show_config, "report": _report, "assets": _assets, "bench": _bench}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return OK if arguments else USAGE
@@ -62,7 +81,10 @@ def _overview() -> str:
     return """usage: unmask COMMAND [options]
 
   reconstruct   masked photos in, reconstructed faces out
-  config        print the configuration, every field explained, as YAML to start from
+  synthesize    photos of faces in, the same faces with masks and other occluders out, with the exact hole and the truth
+  pairs         photos with masks in, training pairs of one size and format out; what has no partner is dropped and listed
+  evaluate      results beside the truth: numbers with intervals, tables, plots and sheets
+  config        print the configuration of a job, every field explained, as YAML to start from
   report        make report.html of a run anew
   assets        fetch and verify the networks that a run needs
   bench         measure
@@ -70,13 +92,13 @@ def _overview() -> str:
 unmask COMMAND --help explains each. A reconstruction is a guess: it must not be used to identify anyone."""
 
 
-def reconstruct(arguments: Sequence[str]) -> int:
-    """`unmask reconstruct`: run the job."""
-    parser = job_parser("unmask reconstruct")
-    options, config, code = _parse(parser, arguments)
+def run_job(model: type[JobConfig], arguments: Sequence[str]) -> int:
+    """`unmask JOB`: run it. Returns the exit code."""
+    parser = job_parser(model, f"unmask {model.job}")
+    options, config, code = _parse(model, parser, arguments)
     if config is None:
         return code
-    from jobs.reconstruct import describe, execute, prepare
+    from jobs.run import describe, execute, prepare
 
     previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -99,7 +121,7 @@ def reconstruct(arguments: Sequence[str]) -> int:
 
             tally = execute(prepared, show)
         elapsed = time.monotonic() - started
-        page = _write_report(config, prepared.storage)
+        page = config.finish(prepared.storage)
         print(summary_text(tally, elapsed, config.output, prepared.skipped, page))
         return OK
     except ConfigError as error:
@@ -122,31 +144,36 @@ def reconstruct(arguments: Sequence[str]) -> int:
 
 
 def show_config(arguments: Sequence[str]) -> int:
-    """`unmask config`: the configuration as documented YAML, with overrides applied."""
-    parser = job_parser("unmask config", "Print the configuration that a run would use, every field explained, as YAML.")
-    _, config, code = _parse(parser, arguments)
+    """`unmask config [JOB]`: the configuration as documented YAML, with overrides applied."""
+    named = arguments[:1] and arguments[0] in JOBS
+    model = JOBS[arguments[0]] if named else ReconstructConfig
+    about = f"Print the configuration that a run of {model.job} would use, every field explained, as YAML."
+    parser = job_parser(model, f"unmask config {model.job}", about)
+    _, config, code = _parse(model, parser, arguments[1:] if named else arguments)
     if config is not None:
         print(document(config), end="")
     return code
 
 
-def job_parser(prog: str, description: str = "Masked photos in, reconstructed faces out.") -> argparse.ArgumentParser:
+def job_parser(model: type[JobConfig], prog: str, description: str = "") -> argparse.ArgumentParser:
     """Parser with one flag per config field, grouped by section."""
     parser = argparse.ArgumentParser(
-        prog=prog, description=description, epilog=_EXAMPLES, formatter_class=_Formatter, allow_abbrev=False, add_help=False
-    )
+        prog=prog, description=description or model.about, epilog=_EXAMPLES[model.job] + "\n" + _CODES,
+        formatter_class=_Formatter, allow_abbrev=False, add_help=False,
+    )  # fmt: skip
     first = parser.add_argument_group("the run")
     first.add_argument("-h", "--help", action="help", help="show this and exit")
-    first.add_argument("--config", metavar="FILE", help="YAML with any of the fields below (unmask config prints one)")
+    first.add_argument("--config", metavar="FILE", help="YAML with any of the fields below (unmask config JOB prints one)")
     first.add_argument("--dry-run", action="store_true", help="print the plan and what it would read and write, then exit")
     groups: dict[str, Any] = {"": first}
     seen: dict[str, argparse.Action] = {}
-    pool_fields = [leaf for leaf in leaves(JobConfig) if leaf.path.startswith(_POOL)]
-    for leaf in leaves(JobConfig):
+    wanted = own_leaves(model)
+    pool_fields = [leaf for leaf in wanted if leaf.path.startswith(POOLS)]
+    for leaf in wanted:
         section = leaf.path.rpartition(".")[0]
-        hidden = leaf.path.startswith(_POOL)
+        hidden = leaf.path.startswith(POOLS)
         if section not in groups and not hidden:
-            groups[section] = parser.add_argument_group(section, _section_doc(section))
+            groups[section] = parser.add_argument_group(section, _section_doc(model, section))
         if leaf.path in seen:
             if not hidden:
                 seen[leaf.path].help = f"{seen[leaf.path].help}; {_help(leaf)}"
@@ -163,26 +190,28 @@ def job_parser(prog: str, description: str = "Masked photos in, reconstructed fa
         "execution.pools",
         f"--execution.pools.POOL.FIELD N, where POOL is one of {', '.join(names)} (worker: kind fused) and FIELD is",
     )
-    for leaf in [leaf for leaf in pool_fields if leaf.path.startswith(f"{_POOL}worker.")]:
+    for leaf in [leaf for leaf in pool_fields if leaf.path.startswith(f"{POOLS}worker.")]:
         name = leaf.path.rpartition(".")[2]
-        pools.add_argument(f"--{_POOL}POOL.{name}", metavar=_metavar(leaf), default=argparse.SUPPRESS, help=_help(leaf))
+        pools.add_argument(f"--{POOLS}POOL.{name}", metavar=_metavar(leaf), default=argparse.SUPPRESS, help=_help(leaf))
     return parser
 
 
-def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[Any, JobConfig | None, int]:
+def _parse(
+    model: type[JobConfig], parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[Any, JobConfig | None, int]:
     try:
         options, rest = parser.parse_known_args(arguments)
     except SystemExit as leave:
         return None, None, int(leave.code or 0)
     if rest:
         names = [word.removeprefix("--").partition("=")[0] for word in rest if word.startswith("--")]
-        lines = [f"--{unknown(name, list(leaves(JobConfig)))}" for name in names] or [f"unexpected: {' '.join(rest)}"]
+        lines = [f"--{unknown(name, list(own_leaves(model)))}" for name in names] or [f"unexpected: {' '.join(rest)}"]
         return options, None, _fail(USAGE, "\n".join(lines))
-    flags = {leaf.path for leaf in leaves(JobConfig)}
+    flags = {leaf.path for leaf in own_leaves(model)}
     overrides = [(name, text) for name, text in vars(options).items() if name in flags]
     overrides.sort(key=lambda item: not item[0].endswith(".kind"))  # the kind decides which other fields there are
     try:
-        return options, load(options.config, overrides), OK
+        return options, load(model, options.config, overrides), OK
     except ConfigError as error:
         return options, None, _fail(USAGE, str(error))
 
@@ -201,12 +230,12 @@ def _metavar(leaf: Leaf) -> str:
     return leaf.type_name.replace(" or none", "").replace("|", "/").upper() if not leaf.choices else "CHOICE"
 
 
-def _section_doc(section: str) -> str:
+def _section_doc(model: type[JobConfig], section: str) -> str:
     import inspect
 
     if not section:
         return ""
-    annotation = JobConfig.model_fields[section.split(".")[0]].default
+    annotation = model.model_fields[section.split(".")[0]].default
     doc = inspect.getdoc(type(annotation)) or ""
     return " ".join(doc.split("\n\n")[0].split())
 
@@ -237,15 +266,6 @@ def _fail(code: int, message: str) -> int:
         file=sys.stderr,
     )
     return code
-
-
-def _write_report(config: JobConfig, storage: Any) -> str | None:
-    if not config.execution.report_images:
-        return None
-    from jobs.report import write_report
-
-    embed = config.output.startswith("s3://")
-    return storage.locate(write_report(storage, most=config.execution.report_images, embed=embed))
 
 
 def _report(arguments: Sequence[str]) -> int:

@@ -1,4 +1,7 @@
-"""JobConfig: the one description of a run. Its resolved form and its fingerprint are stored with the output."""
+"""JobConfig: the one description of a run. Its resolved form and its fingerprint are stored with the output.
+
+What every job's config can do, and how one is read from YAML and command line; the jobs' own are in `jobs.job_configs`.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +11,25 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobs.execution import ExecutionConfig
 from jobs.fields import Leaf, leaves, parse
-from jobs.sources import SourceConfig
-from jobs.storage import StorageConfig
-from operators.artifacts import ArtifactEncoderConfig
-from operators.faces.aligner import FaceAlignerConfig
-from operators.faces.detector import FaceDetectorConfig
-from operators.faces.landmarker import FaceLandmarkerConfig
-from operators.faces.paste import FacePasterConfig
-from operators.hole import HolePlannerConfig
-from operators.images import ImageDecoderConfig
-from operators.inpaint.prior import PriorInpainterConfig
-from operators.inpaint.telea import TeleaInpainterConfig
-from operators.morphable.fitter import MorphableFitterConfig
-from operators.morphable.render import FaceRendererConfig
-from operators.segment.grabcut import GrabcutSegmenterConfig
-from operators.segment.sam import SamSegmenterConfig
+
+if TYPE_CHECKING:
+    from jobs.execution import ExecutionConfig
+    from jobs.sources import Shard, SourceConfig
+    from jobs.storage import Storage, StorageConfig
 
 # Where results come from and go to, and how work is spread: none of it may change an output byte.
-NOT_FINGERPRINTED = ("input", "output", "storage", "execution")
+NOT_FINGERPRINTED = ("input", "output", "results", "storage", "execution")
 
-_KIND = Field(discriminator="kind")
+
+POOLS = "execution.pools."
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -42,26 +37,37 @@ class ConfigError(ValueError):
 
 
 class JobConfig(BaseModel):
-    """Everything that a run of `reconstruct` depends on."""
+    """Base of every job's config: sections in the order in which their operators run.
+
+    Each job declares `input`, `output`, `source`, its operators, `storage` and `execution`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    job: ClassVar[str]
+    about: ClassVar[str]
+    writes: ClassVar[str] = "images/ artifacts/"
+    if TYPE_CHECKING:
+        input: str
+        output: str
+        source: SourceConfig
+        storage: StorageConfig
+        execution: ExecutionConfig
 
-    input: str = Field("", description="folder, glob, file or s3:// URI of the photos")
-    output: str = Field("", description="folder or s3:// URI that results go to")
-    source: SourceConfig = SourceConfig()
-    decode: ImageDecoderConfig = ImageDecoderConfig()
-    detect: FaceDetectorConfig = FaceDetectorConfig()
-    landmark: FaceLandmarkerConfig = FaceLandmarkerConfig()
-    align: FaceAlignerConfig = FaceAlignerConfig()
-    segment: Annotated[GrabcutSegmenterConfig | SamSegmenterConfig, _KIND] = GrabcutSegmenterConfig()
-    fit: MorphableFitterConfig = MorphableFitterConfig()
-    render: FaceRendererConfig = FaceRendererConfig()
-    hole: HolePlannerConfig = HolePlannerConfig()
-    inpaint: Annotated[PriorInpainterConfig | TeleaInpainterConfig, _KIND] = PriorInpainterConfig()
-    paste: FacePasterConfig = FacePasterConfig()
-    artifacts: ArtifactEncoderConfig = ArtifactEncoderConfig()
-    storage: StorageConfig = StorageConfig()
-    execution: ExecutionConfig = ExecutionConfig()
+    def uses(self, section: str) -> bool:
+        """Whether the operator of this section takes part in a run with this config."""
+        return True
+
+    def expand(self, shards: list[Shard]) -> list[Shard]:
+        """The shards of the input as this job works on them."""
+        return shards
+
+    def finish(self, storage: Storage) -> str | None:
+        """What follows the last unit: the report. Returns where it is, None when there is none."""
+        if not self.execution.report_images:
+            return None
+        from jobs.report import write_report
+
+        return storage.locate(write_report(storage, most=self.execution.report_images, embed=self.output.startswith("s3://")))
 
     def resolved(self) -> dict[str, Any]:
         """Every field with the value that is used, as plain JSON types."""
@@ -69,9 +75,9 @@ class JobConfig(BaseModel):
 
     def fingerprint(self, operators: Mapping[str, str], assets: Mapping[str, str]) -> str:
         """SHA-256 over what decides the output: config, operator versions and asset hashes, each by name."""
-        return fingerprint_of(self.identity(operators, assets))
+        return fingerprint_of(self.fingerprinted(operators, assets))
 
-    def identity(self, operators: Mapping[str, str], assets: Mapping[str, str]) -> dict[str, Any]:
+    def fingerprinted(self, operators: Mapping[str, str], assets: Mapping[str, str]) -> dict[str, Any]:
         """What the fingerprint is taken of."""
         config = {name: value for name, value in self.resolved().items() if name not in NOT_FINGERPRINTED}
         return {"config": config, "operators": dict(operators), "assets": dict(assets)}
@@ -82,7 +88,7 @@ def fingerprint_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def load(path: str | Path | None = None, overrides: Iterable[tuple[str, str]] = (), model: type[BaseModel] = JobConfig) -> Any:
+def load(model: type[Model], path: str | Path | None = None, overrides: Iterable[tuple[str, str]] = ()) -> Model:
     """The config of a YAML file (or of nothing: all defaults) with `section.field`, `value` overrides applied in order.
 
     Errors: `ConfigError` with one line per wrong field.
@@ -113,12 +119,18 @@ def load(path: str | Path | None = None, overrides: Iterable[tuple[str, str]] = 
     return config
 
 
+def own_leaves(model: type[BaseModel]) -> list[Leaf]:
+    """The fields of a job's config, without the actor pools of other jobs' operators."""
+    pools = {"worker", "read", "write", *model.model_fields}
+    return [leaf for leaf in leaves(model) if not leaf.path.startswith(POOLS) or leaf.path.split(".")[2] in pools]
+
+
 def document(config: BaseModel) -> str:
     """The config as YAML with every field explained; fields of kinds that are not chosen stand as comments."""
     values = config.model_dump(mode="json")
     lines: list[str] = []
     open_sections: list[str] = []
-    for leaf in leaves(type(config)):
+    for leaf in own_leaves(type(config)):
         *sections, name = leaf.path.split(".")
         same = 0
         while same < min(len(sections), len(open_sections)) and sections[same] == open_sections[same]:

@@ -7,20 +7,6 @@ from typing import Literal
 
 from operators.types import OperatorConfig, option
 
-OPERATOR_SECTIONS = (
-    "decode",
-    "detect",
-    "landmark",
-    "align",
-    "segment",
-    "fit",
-    "render",
-    "hole",
-    "inpaint",
-    "paste",
-    "artifacts",
-)
-
 
 @dataclass(frozen=True)
 class PoolConfig(OperatorConfig):
@@ -50,7 +36,7 @@ class PoolConfig(OperatorConfig):
 
 @dataclass(frozen=True)
 class PoolsConfig(OperatorConfig):
-    """`worker` is the pool of `kind: fused`; the others are those of `kind: pools`."""
+    """`worker` is the pool of `kind: fused`; the others are those of `kind: pools`, each job has some of them."""
 
     worker: PoolConfig = PoolConfig()
     read: PoolConfig = PoolConfig()
@@ -65,6 +51,15 @@ class PoolsConfig(OperatorConfig):
     inpaint: PoolConfig = PoolConfig()
     paste: PoolConfig = PoolConfig()
     artifacts: PoolConfig = PoolConfig()
+    mask: PoolConfig = PoolConfig()
+    pair: PoolConfig = PoolConfig()
+    sheet: PoolConfig = PoolConfig()
+    baseline: PoolConfig = PoolConfig()
+    pixels: PoolConfig = PoolConfig()
+    perceptual: PoolConfig = PoolConfig()
+    features: PoolConfig = PoolConfig()
+    choose: PoolConfig = PoolConfig()
+    identity: PoolConfig = PoolConfig()
     write: PoolConfig = PoolConfig()
 
 

@@ -4,6 +4,7 @@ Names follow from shard and key. A unit's images and artifacts come first, then 
 unit without one does not exist for readers. Names of commit records say all that a resume needs, so one listing is enough:
 
     images/SHARD/KEY.png   artifacts/SHARD/KEY/NAME   manifest/SHARD/00000.parquet   timings/SHARD/00000.json
+    samples/SHARD/KEY.png, KEY.mask.png, KEY.truth.png, … or packed samples/SHARD-00000.tar
     commits/SHARD/00000.json, and commits/SHARD/00007.last.json for the last unit of a shard
     run.json   resolved config, fingerprint, versions, timings;   inputs.json   fingerprint of every shard that was begun
 
@@ -23,7 +24,9 @@ from typing import Any
 
 from jobs.sources import Shard, Unit
 from jobs.storage import Storage
+from jobs.tar import tar_bytes
 from operators.arrow import manifest_bytes, to_manifest
+from operators.columns import RECONSTRUCT
 
 _COMMIT = re.compile(r"commits/(?P<shard>.+)/(?P<part>\d{5,})(?P<last>\.last)?\.json")
 RUN, INPUTS = "run.json", "inputs.json"
@@ -76,6 +79,11 @@ def image_name(shard: str, key: str, data: bytes) -> str:
     """Name of a restored image; the suffix follows from its content."""
     suffix = "png" if data[:4] == b"\x89PNG" else "webp" if data[:4] == b"RIFF" else "jpg"
     return f"images/{shard}/{key}.{suffix}"
+
+
+def tar_name(shard: str, part: int) -> str:
+    """Name of the tar with a unit's training samples."""
+    return f"samples/{shard}-{part:05d}.tar"
 
 
 def manifest_name(shard: str, part: int) -> str:
@@ -153,10 +161,16 @@ def commit_unit(
     versions: Mapping[str, str],
     seconds: Mapping[str, float],
     threads: int,
+    job: str = RECONSTRUCT,
+    pack: bool = False,
 ) -> tuple[Counter[str], int]:
-    """Write everything of a unit, the commit record last. Returns rows by status, and bytes written."""
+    """Write everything of a unit, the commit record last. Returns rows by status, and bytes written.
+
+    Training samples (`sample_bytes`) become files beside each other, or with `pack` one tar for the unit.
+    """
     batch, shard = unit.batch, unit.shard
     objects: dict[str, bytes] = {}
+    packed: dict[str, bytes] = {}
     listed: list[list[dict[str, Any]]] = []
     for i, key in enumerate(batch.rows["key"]):
         files: dict[str, bytes] = {}
@@ -170,10 +184,18 @@ def commit_unit(
             path = f"artifacts/{shard}/{key}/{name}"
             objects[path] = data
             items.append({"name": name, "path": path, **_digest(data)})
+        for suffix, data in sorted((batch.rows["sample_bytes"][i] or {}).items()):
+            path = f"samples/{shard}/{key}.{suffix}"
+            packed[f"{key}.{suffix}"] = data
+            items.append({"name": f"sample.{suffix}", "path": tar_name(shard, unit.part) if pack else path, **_digest(data)})
+            if not pack:
+                objects[path] = data
         listed.append(items)
+    if pack and packed:
+        objects[tar_name(shard, unit.part)] = tar_bytes(packed)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda item: storage.write(*item), objects.items()))
-    manifest = manifest_bytes(to_manifest(batch, artifacts=listed, config_fingerprint=fingerprint, versions=versions))
+    manifest = manifest_bytes(to_manifest(batch, artifacts=listed, config_fingerprint=fingerprint, versions=versions, job=job))
     storage.write(manifest_name(shard, unit.part), manifest)
     storage.write(f"timings/{shard}/{unit.part:05d}.json", _pretty({name: round(s, 4) for name, s in seconds.items()}))
     statuses = Counter(batch.rows["status"])

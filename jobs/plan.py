@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.config import ConfigError, JobConfig
-from jobs.execution import OPERATOR_SECTIONS
+from jobs.sidecars import PICTURE_ROLES
 from operators.artifacts import ArtifactEncoder, ArtifactEncoderConfig
 from operators.assets import read_lock, sha256_of
 from operators.batch import Batch
@@ -17,15 +17,23 @@ from operators.faces.aligner import FaceAligner, FaceAlignerConfig
 from operators.faces.detector import FaceDetector, FaceDetectorConfig
 from operators.faces.landmarker import FaceLandmarker, FaceLandmarkerConfig
 from operators.faces.paste import FacePaster, FacePasterConfig
+from operators.first_face import FaceChooser, FaceChooserConfig
 from operators.hole import HolePlanner, HolePlannerConfig
 from operators.images import ImageDecoder, ImageDecoderConfig
 from operators.inpaint.prior import PriorInpainter, PriorInpainterConfig
 from operators.inpaint.telea import TeleaInpainter, TeleaInpainterConfig
+from operators.inpaint.whole import BaselineFiller, BaselineFillerConfig
+from operators.metrics.features import FeatureExtractor, FeatureExtractorConfig
+from operators.metrics.identity import IdentityEmbedder, IdentityEmbedderConfig
+from operators.metrics.measurer import PixelMeasurer, PixelMeasurerConfig
+from operators.metrics.perceptual import PerceptualMeasurer, PerceptualMeasurerConfig
 from operators.morphable.bases import basis_path
 from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.morphable.render import FaceRenderer, FaceRendererConfig
 from operators.segment.grabcut import GrabcutSegmenter, GrabcutSegmenterConfig
 from operators.segment.sam import SamSegmenter, SamSegmenterConfig
+from operators.sheets import ResultSheet, ResultSheetConfig, SampleSheet, SampleSheetConfig
+from operators.synthesize.masker import FaceMasker, TemplateMaskerConfig, WornMaskerConfig
 from operators.types import Operator, OperatorConfig
 
 OPERATORS: dict[type[OperatorConfig], type[Any]] = {
@@ -42,13 +50,22 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
     TeleaInpainterConfig: TeleaInpainter,
     FacePasterConfig: FacePaster,
     ArtifactEncoderConfig: ArtifactEncoder,
+    WornMaskerConfig: FaceMasker,
+    TemplateMaskerConfig: FaceMasker,
+    SampleSheetConfig: SampleSheet,
+    BaselineFillerConfig: BaselineFiller,
+    PixelMeasurerConfig: PixelMeasurer,
+    PerceptualMeasurerConfig: PerceptualMeasurer,
+    FeatureExtractorConfig: FeatureExtractor,
+    FaceChooserConfig: FaceChooser,
+    IdentityEmbedderConfig: IdentityEmbedder,
+    ResultSheetConfig: ResultSheet,
 }
-"""Which operator a config belongs to; the order of operators is that of `OPERATOR_SECTIONS`."""
+"""Which operator a config belongs to; the order of operators is that of the job config's sections."""
 
 # Fields that name a file whose content decides the result.
 _FILE_FIELDS = ("basis", "checkpoint")
-_WRITTEN = ("restored_bytes", "artifact_bytes")
-_GIVEN = ("image_bytes", "given_mask_bytes")
+_WRITTEN = ("restored_bytes", "artifact_bytes", "sample_bytes")
 
 
 @dataclass(frozen=True)
@@ -72,8 +89,8 @@ class Stage:
 
 def plan_stages(config: JobConfig) -> tuple[Stage, ...]:
     """The operators that a config chooses, in order."""
-    sections = [(name, getattr(config, name)) for name in OPERATOR_SECTIONS]
-    return with_drops([Stage(name, OPERATORS[type(chosen)], chosen) for name, chosen in sections])
+    sections = [(name, getattr(config, name)) for name in type(config).model_fields if config.uses(name)]
+    return with_drops([Stage(name, OPERATORS[type(chosen)], chosen) for name, chosen in sections if type(chosen) in OPERATORS])
 
 
 def operator_versions(stages: Sequence[Stage]) -> dict[str, str]:
@@ -115,7 +132,8 @@ def with_drops(stages: Sequence[Stage]) -> tuple[Stage, ...]:
 
     Errors: ValueError when an operator reads a column that nothing before it writes.
     """
-    alive = set(_GIVEN)
+    read = {name for stage in stages for name in stage.operator.info.reads}
+    alive = {"image_bytes", *(name for name in PICTURE_ROLES.values() if name in read)}
     planned = []
     for i, stage in enumerate(stages):
         info = stage.operator.info

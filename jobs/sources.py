@@ -1,8 +1,8 @@
 """Inputs become shards, shards become units: the batches that a pipeline works on.
 
 Three kinds of input, each local or on S3: a folder, glob or single file of images; WebDataset tars (`key.jpg` with optional
-`key.json` and `key.mask.png`); Parquet with a column of encoded images. Listing and reading are deterministic: the same
-input gives the same shards, keys, rows and units.
+`key.json`, `key.mask.png`, `key.truth.png` and `key.alpha.png`); Parquet with a column of encoded images. Listing and reading are
+deterministic: the same input gives the same shards, keys, rows and units.
 """
 
 from __future__ import annotations
@@ -11,40 +11,20 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from jobs.image_lists import Labels, chosen_labels
 from jobs.names import NameTable, printable, safe_key
+from jobs.sidecars import IMAGE_SUFFIXES, PICTURE_ROLES, folder_of, group_files, stem, suffix
 from jobs.storage import DEFAULT_STORAGE, ObjectInfo, Storage, StorageConfig, StorageError, open_storage
 from operators.batch import Batch
 from operators.types import OperatorConfig, option
 
-# Formats that the decoder refuses are listed too: they become rows that say so.
-IMAGE_SUFFIXES = frozenset(
-    (
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "png",
-        "apng",
-        "webp",
-        "gif",
-        "bmp",
-        "tif",
-        "tiff",
-        "heic",
-        "heif",
-        "avif",
-        "jxl",
-        "jp2",
-        "svg",
-    )
-)
 _TAR = re.compile(r"\.(tar|tar\.gz|tgz)$", re.IGNORECASE)
 _PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
 OPERATOR = "source"
@@ -69,19 +49,29 @@ class SourceConfig(OperatorConfig):
     json_column: str | None = option(None, "Parquet: column with JSON text; none = found by name, if there is one")
     subject_field: str = option("subject", "field of the sample's JSON, or Parquet column, that says who is shown")
     subject_folder: bool = option(False, "images: the folder that a photo lies in says who is shown, unless its JSON does")
+    group_field: str = option("group", "field of the sample's JSON, or Parquet column, that says to which group it belongs")
+    image_list: str | None = option(None, "images: CSV with columns file, subject, group, split; only its images are read")
+    split: str = option("", "with image_list: read only images of this split (or of these: train,val); empty = of all")
+    masks: str | None = option(None, "images: folder or s3:// URI with masks of the same names; none = x.mask.png beside x")
+    truths: str | None = option(None, "images: the same for pictures without the mask; none = x.truth.png beside x")
+    ignore_masks: bool = option(False, "leave masks that come with the input aside: the job finds them by itself")
+    hole_colour: Literal["white", "black"] = option("white", "what marks the occluder, the part to fill, in given masks")
 
 
 @dataclass(frozen=True)
 class Shard:
     """One piece of the input that is worked on, committed and resumed as a whole.
 
-    `root` is what `open_storage` takes; `files` are the objects below it with their sizes.
+    `root` is what `open_storage` takes; `files` are the objects below it with their sizes. `labels` says image name, subject
+    and group where a list does. `result` is what an evaluation compares with the truth: a run, a folder or a baseline's name.
     """
 
     name: str
     kind: str
     root: str
     files: tuple[tuple[str, int], ...]
+    labels: tuple[tuple[str, str, str], ...] = ()
+    result: str = ""
 
     @property
     def bytes(self) -> int:
@@ -91,7 +81,8 @@ class Shard:
     @property
     def fingerprint(self) -> str:
         """Changes when files of the shard are added, removed, renamed or resized."""
-        text = json.dumps([self.kind, [[printable(name), size] for name, size in self.files]])
+        parts: list[Any] = [self.kind, [[printable(name), size] for name, size in self.files]]
+        text = json.dumps(parts + [list(extra) for extra in (self.labels, self.result) if extra])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -102,9 +93,10 @@ class Sample:
     name: str
     source: str
     image: bytes = b""
-    mask: bytes | None = None
+    pictures: dict[str, bytes] = field(default_factory=dict)
     meta_json: str = ""
     subject: str = ""
+    group: str = ""
     trouble: tuple[str, str, str] | None = None
 
 
@@ -127,7 +119,7 @@ def list_shards(uri: str, storage: StorageConfig = DEFAULT_STORAGE, config: Sour
     root, files = _find(uri, storage)
     tars = [file for file in files if _TAR.search(file.key)]
     parquets = [file for file in files if _PARQUET.search(file.key)]
-    images = [file for file in files if _suffix(file.key) in IMAGE_SUFFIXES]
+    images = [file for file in files if suffix(file.key) in IMAGE_SUFFIXES]
     found = {kind: members for kind, members in (("images", images), ("tar", tars), ("parquet", parquets)) if members}
     kind = config.kind
     if kind == "auto":
@@ -140,7 +132,10 @@ def list_shards(uri: str, storage: StorageConfig = DEFAULT_STORAGE, config: Sour
         wanted = what.get(kind, "no images, .tar or .parquet files")
         raise SourceError(f"{uri}: {wanted} found ({len(files)} other files): check the path")
     if kind == "images":
-        return _image_shards(root, files, config)
+        labels = chosen_labels(config.image_list, config.split, storage) if config.image_list else None
+        return _image_shards(uri, root, files, config, labels)
+    if config.image_list:
+        raise SourceError(f"{uri}: a list names images of a folder, and this input is of kind {kind}")
     shards: dict[str, Shard] = {}
     for file in found[kind]:
         # One path component, so that no shard's outputs lie inside another's.
@@ -151,20 +146,25 @@ def list_shards(uri: str, storage: StorageConfig = DEFAULT_STORAGE, config: Sour
     return sorted(shards.values(), key=lambda shard: shard.name)
 
 
-def read_units(shard: Shard, storage: StorageConfig = DEFAULT_STORAGE, config: SourceConfig = SourceConfig()) -> Iterator[Unit]:
+def read_units(
+    shard: Shard,
+    storage: StorageConfig = DEFAULT_STORAGE,
+    config: SourceConfig = SourceConfig(),
+    roles: Collection[str] = ("mask",),
+) -> Iterator[Unit]:
     """The rows of a shard in order, `unit_rows` at a time; the last unit says so.
 
+    Of the pictures beside an image only those of `roles` are read.
     An image that cannot be read becomes a row that says why; a shard that breaks yields what came before and one failed row.
     Errors: `StorageError` when the store fails: the shard should be tried again.
     """
     from jobs import readers
 
-    read = {"images": readers.read_images, "tar": readers.read_tar_samples, "parquet": readers.read_parquet}[shard.kind]
     notes: Counter[str] = Counter()
     names = NameTable()
     samples: list[Sample] = []
     part = row = size = 0
-    for sample in read(open_storage(shard.root, storage), shard, config, notes):
+    for sample in readers.read_samples(shard, storage, config, frozenset(roles), notes):
         if samples and (len(samples) >= config.unit_rows or size >= config.unit_bytes):
             full, samples = _cut(samples, sample)
             yield Unit(shard.name, part, False, _batch(shard, full, names, row))
@@ -189,9 +189,12 @@ def _batch(shard: Shard, samples: list[Sample], names: NameTable, row: int) -> B
         "source": [printable(sample.source).replace("\0", "\\0") for sample in samples],
         "subject": [printable(sample.subject) for sample in samples],
         "meta_json": [sample.meta_json for sample in samples],
-        "given_mask_bytes": [sample.mask for sample in samples],
+        "group": [printable(sample.group) for sample in samples],
+        **{column: [sample.pictures.get(role) for sample in samples] for role, column in PICTURE_ROLES.items()},
         "image_sha256": [hashlib.sha256(sample.image).hexdigest() if sample.image else "" for sample in samples],
     }
+    if shard.result:
+        columns |= _result_columns(shard, samples)
     keys = [names.key(sample.name) for sample in samples]
     batch = Batch.from_images([sample.image for sample in samples], keys, shard.name, **columns)
     for i, sample in enumerate(samples):
@@ -201,16 +204,41 @@ def _batch(shard: Shard, samples: list[Sample], names: NameTable, row: int) -> B
     return batch
 
 
-def _image_shards(root: str, files: list[ObjectInfo], config: SourceConfig) -> list[Shard]:
-    """Sorted images in groups of `images_per_shard`, each with its sidecar files."""
-    groups = group_sidecars(file.key for file in files)
+def _result_columns(shard: Shard, samples: list[Sample]) -> dict[str, Any]:
+    """What an evaluation's rows say beside the pictures: method, baseline, and what they are compared with."""
+    from jobs.results import Result
+
+    result = Result.from_text(shard.result)
+    digests = {
+        f"{role}_sha256": [hashlib.sha256(data).hexdigest() if (data := s.pictures.get(role)) else "" for s in samples]
+        for role in ("truth", "mask")
+    }
+    return {
+        "method": [result.method] * len(samples),
+        "baseline": [result.state if result.kind == "baseline" else ""] * len(samples),
+        "result_mask_bytes": [sample.pictures.get("result_mask") for sample in samples],
+        **digests,
+    }
+
+
+def _image_shards(uri: str, root: str, files: list[ObjectInfo], config: SourceConfig, labels: Labels | None) -> list[Shard]:
+    """Sorted images in groups of `images_per_shard`, each with the files beside it."""
+    groups = group_files(file.key for file in files)
+    if labels is not None:
+        groups = [group for group in groups if stem(group.image) in labels]
+        if not groups:
+            raise SourceError(
+                f"{uri}: none of the {len(labels)} images of {config.image_list} is here: files are named from this folder"
+            )
     sizes = {file.key: file.bytes for file in files}
     shards: list[Shard] = []
     start = 0
     while start < len(groups):
-        end = _shard_end([group[0] for group in groups], start, config)
-        entries = tuple((key, sizes[key]) for group in groups[start:end] for key in group if key)
-        shards.append(Shard(f"images-{len(shards):06d}", "images", root, entries))
+        end = _shard_end([group.image for group in groups], start, config)
+        entries = tuple((key, sizes[key]) for group in groups[start:end] for key in group.files)
+        names = [stem(group.image) for group in groups[start:end]]
+        own = tuple((name, *labels[name]) for name in names) if labels is not None else ()
+        shards.append(Shard(f"images-{len(shards):06d}", "images", root, entries, own))
         start = end
     return shards
 
@@ -224,33 +252,6 @@ def _shard_end(keys: list[str], start: int, config: SourceConfig) -> int:
             cut -= 1
         end = cut if cut > start else end
     return end
-
-
-def folder_of(key: str) -> str:
-    """The folder part of a key, empty at the top."""
-    return key.rpartition("/")[0]
-
-
-def group_sidecars(keys: Any) -> list[tuple[str, str | None, str | None]]:
-    """(image, mask, json) for every image of a folder, sorted; a `.mask.` picture without its image is an image itself."""
-    keys = sorted(keys)
-    images = [key for key in keys if _suffix(key) in IMAGE_SUFFIXES]
-    stems = {stem(key) for key in images}
-    masks = {stem(key)[: -len(".mask")]: key for key in images if stem(key).endswith(".mask")}
-    masks = {base: key for base, key in masks.items() if base in stems}
-    texts = {stem(key): key for key in keys if _suffix(key) == "json"}
-    taken = set(masks.values())
-    return [(key, masks.get(stem(key)), texts.get(stem(key))) for key in images if key not in taken]
-
-
-def stem(name: str) -> str:
-    """The name without its last suffix; the folder stays."""
-    folder, slash, base = name.rpartition("/")
-    return folder + slash + (base.rpartition(".")[0] or base)
-
-
-def _suffix(name: str) -> str:
-    return name.rpartition("/")[2].rpartition(".")[2].lower()
 
 
 def _find(uri: str, config: StorageConfig) -> tuple[str, list[ObjectInfo]]:

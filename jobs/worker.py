@@ -16,6 +16,7 @@ import pyarrow as pa
 from jobs.config import JobConfig
 from jobs.ledger import UnitReport, commit_unit
 from jobs.plan import Stage, asset_names, operator_versions, prune
+from jobs.sidecars import PICTURE_ROLES
 from jobs.sources import Shard, Unit, read_units
 from jobs.storage import open_storage
 from operators.arrow import from_table, to_table
@@ -32,6 +33,13 @@ class Work:
     config: JobConfig
     stages: tuple[Stage, ...]
     fingerprint: str
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Which pictures beside an image some operator reads."""
+        wanted = {name for stage in self.stages for name in stage.operator.info.reads}
+        left = {"mask"} if self.config.source.ignore_masks else set()
+        return frozenset(role for role, column in PICTURE_ROLES.items() if column in wanted) - left
 
     @property
     def versions(self) -> dict[str, str]:
@@ -90,7 +98,7 @@ def open_assets(stages: Sequence[Stage]) -> Any:
 def read(work: Work, shard: Shard, done: frozenset[int]) -> Iterator[tuple[Unit, Seconds]]:
     """The shard's units that are not committed yet, each with the time that reading took."""
     start = time.perf_counter()
-    for unit in read_units(shard, work.config.storage, work.config.source):
+    for unit in read_units(shard, work.config.storage, work.config.source, work.roles):
         if unit.part not in done:
             yield unit, {"read": time.perf_counter() - start}
         start = time.perf_counter()
@@ -100,8 +108,9 @@ def write(work: Work, unit: Unit, seconds: Seconds, read_bytes: int) -> UnitRepo
     """Commit a unit and tell what became of it."""
     start = time.perf_counter()
     storage = open_storage(work.config.output, work.config.storage)
-    threads = work.config.execution.write_threads
-    rows, written = commit_unit(storage, unit, work.fingerprint, work.versions, seconds, threads)
+    config, pack = work.config, bool(getattr(work.config, "pack", False))
+    threads = config.execution.write_threads
+    rows, written = commit_unit(storage, unit, work.fingerprint, work.versions, seconds, threads, config.job, pack)
     return UnitReport(
         shard=unit.shard,
         part=unit.part,

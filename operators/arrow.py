@@ -132,7 +132,8 @@ def manifest_schema(extra: Sequence[pa.Field] = (), job: str = RECONSTRUCT) -> p
     """The manifest's fields in order, each with its meaning in the metadata.
 
     The row columns marked `manifest` that the job has, `faces` (a struct of the face columns marked so), `artifacts`,
-    `config_fingerprint`, `versions`, then `extra`. Multi-dimensional values are nested lists, so the schema is the same for every configuration.
+    `config_fingerprint`, `versions`, then `extra`. Multi-dimensional values are nested lists, so the schema is the same for
+    every configuration.
     A face value that was not computed is null or NaN. `unmask.schema_version` changes when a field changes or goes.
     """
     fields = [_manifest_field(column) for column in _listed(ROW_COLUMNS, job)]

@@ -32,8 +32,15 @@ REGIONS = {"hole": "inside the hole", "rim": "in the 16 px around the hole", "im
 
 def _evaluation_columns() -> tuple[Column, ...]:
     """What `evaluate` measures of one picture against its truth; NaN where there was nothing to measure."""
-    columns = [Column("hole_pixels", "int64", "pixels inside the hole", job=EVALUATE)]
-    columns.append(Column("rim_pixels", "int64", "pixels in the 16 px around the hole", job=EVALUATE))
+    columns = [
+        Column("method", STRING, "what made the picture that is measured", job=EVALUATE),
+        Column("baseline", STRING, "truth, masked, telea or navier_stokes, made on the spot; else empty", job=EVALUATE),
+        Column("truth_sha256", STRING, "of the encoded truth; empty when there is none", job=EVALUATE),
+        Column("mask_sha256", STRING, "of the encoded hole; empty when there is none", job=EVALUATE),
+        Column("input_bytes", BYTES, "encoded picture with the mask, as it went in", manifest=False, job=EVALUATE),
+    ]  # fmt: skip
+    columns += [Column("hole_pixels", "int64", "pixels inside the hole", job=EVALUATE)]
+    columns += [Column("rim_pixels", "int64", "pixels in the 16 px around the hole", job=EVALUATE)]
     for region, where in REGIONS.items():
         columns += [
             Column(f"psnr_{region}_db", "float64", f"peak signal-to-noise ratio {where}, dB", job=EVALUATE),
@@ -47,6 +54,8 @@ def _evaluation_columns() -> tuple[Column, ...]:
         Column("inception_features", "float32", "pool3 features of the picture", ("features",), job=EVALUATE),
         Column("identity_embedding", "float32", "embedding of the first face for recognition", ("embedding",), job=EVALUATE),
         Column("result_landmarks68_px", "float32", "iBUG-68 of the first face", (68, 2), job=EVALUATE),
+        Column("truth_sha256", STRING, "of the encoded picture without the mask", job=EVALUATE),
+        Column("mask_sha256", STRING, "of the encoded mask that says where the hole is", job=EVALUATE),
     ]  # fmt: skip
     return tuple(columns)
 
@@ -62,6 +71,7 @@ ROW_COLUMNS = _table(
     Column("row", "int32", "position of the image in its shard"),
     Column("source", STRING, "where the image was read from, for people"),
     Column("subject", STRING, "who is shown, when the input says so; empty otherwise"),
+    Column("group", STRING, "to which group of pictures it belongs, when the input says so; empty otherwise"),
     Column("meta_json", STRING, "the sample's own JSON, untouched; empty when there is none"),
     Column("image_bytes", BYTES, "encoded input", manifest=False),
     Column("given_mask_bytes", BYTES, "encoded mask that came with the sample, white = occluder", manifest=False),

@@ -66,9 +66,9 @@ def outfit_text(outfit: Outfit) -> str:
 
 def print_names() -> tuple[str, ...]:
     """Names of the built-in prints."""
-    from operators.synthesize import prints
+    from operators.synthesize.prints import PRINTS
 
-    return prints.NAMES
+    return PRINTS
 
 
 def _parse(text: str, colour_weight: float, texture_weight: float) -> OutfitShare:

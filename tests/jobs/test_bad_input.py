@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from jobs.config import load
-from jobs.reconstruct import execute, prepare
+from jobs.job_configs import ReconstructConfig
+from jobs.run import execute, prepare
 from operators.morphable.bases import load_basis
 from operators.portrait import PortraitMaker
 from operators.synthesize.drawn import STYLES, DrawnMaskConfig, draw_mask
@@ -104,7 +105,7 @@ def job(group, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
         **{"input": str(photos), "output": str(out), "source.unit_rows": "8", "storage.fsync": "false"},
         **{"execution.kind": "inline", "artifacts.hole": "true", "artifacts.mesh": "false", "artifacts.views": "false"},
     }
-    tally = execute(prepare(load(None, list(fields.items()))))
+    tally = execute(prepare(load(ReconstructConfig, None, list(fields.items()))))
     rows = [row for path in sorted((out / "manifest").rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     assert tally.images == len(files) == len(rows)
     by_name = {row["source"].rpartition("/")[2]: row for row in rows}

@@ -8,14 +8,14 @@ import time
 import pytest
 
 from jobs import cli
-from jobs.config import JobConfig
 from jobs.fields import leaves
+from jobs.job_configs import ReconstructConfig
 from tests.jobs.stubs import stub_stages, write_photos
 
 
 @pytest.fixture
 def stubs(monkeypatch):
-    monkeypatch.setattr("jobs.reconstruct.plan_stages", lambda config: stub_stages())
+    monkeypatch.setattr("jobs.run.plan_stages", lambda config: stub_stages())
 
 
 def flags(tmp_path, *more: str) -> list[str]:
@@ -34,11 +34,11 @@ def flags(tmp_path, *more: str) -> list[str]:
 def test_help_mentions_every_field(capsys):
     assert cli.main(["reconstruct", "--help"]) == 0
     text = capsys.readouterr().out
-    for leaf in leaves(JobConfig):
+    for leaf in leaves(ReconstructConfig):
         pool = leaf.path.startswith("execution.pools.")
         assert (f"--execution.pools.POOL.{leaf.path.rpartition('.')[2]}" if pool else f"--{leaf.path}") in text, leaf.path
     words = " ".join(text.split())
-    for leaf in leaves(JobConfig):
+    for leaf in leaves(ReconstructConfig):
         assert " ".join(leaf.help.split()) in words, leaf.path
     assert "examples:" in text and "exit codes:" in text
 
@@ -113,14 +113,14 @@ def test_config_command_prints_what_loads_back(tmp_path, capsys):
 def test_signals_end_a_run_cleanly(number, tmp_path):
     write_photos(tmp_path / "in", 200)
     program = (
-        "import sys, time, jobs.reconstruct, jobs.cli\n"
+        "import sys, time, jobs.run, jobs.cli\n"
         "from tests.jobs.stubs import Inverter, stub_stages\n"
         "class Slow(Inverter):\n"
         "    def __call__(self, batch):\n"
         "        time.sleep(0.2)\n"
         "        return super().__call__(batch)\n"
         "stages = [s if s.section != 'inpaint' else type(s)(s.section, Slow, s.config, s.drops) for s in stub_stages()]\n"
-        "jobs.reconstruct.plan_stages = lambda config: tuple(stages)\n"
+        "jobs.run.plan_stages = lambda config: tuple(stages)\n"
         "sys.exit(jobs.cli.main(sys.argv[1:]))\n"
     )
     command = [sys.executable, "-c", program, *flags(tmp_path, "--source.unit_rows", "2", "--source.images_per_shard", "200")]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.config import ConfigError, JobConfig, document, load
+from jobs.config import ConfigError, document, load
 from jobs.fields import leaves
+from jobs.job_configs import ReconstructConfig
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "reconstruct.yaml"
 
@@ -14,36 +15,42 @@ def wrong(text: str, folder: Path) -> str:
     file = folder / "job.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load(file)
+        load(ReconstructConfig, file)
     return str(caught.value)
 
 
 def test_shipped_config_is_the_default_and_names_every_field():
     text = SHIPPED.read_text()
-    assert load(SHIPPED) == JobConfig()
-    assert text.endswith(document(JobConfig())), "make it anew: unmask config > configs/reconstruct.yaml, below its first comment"
-    for leaf in leaves(JobConfig):
+    assert load(ReconstructConfig, SHIPPED) == ReconstructConfig()
+    assert text.endswith(document(ReconstructConfig())), "make it anew with unmask config, below its first comment"
+    for leaf in leaves(ReconstructConfig):
         assert f"{leaf.path.rpartition('.')[2]}:" in text
 
 
 def test_documented_yaml_of_any_config_loads_back(tmp_path):
     config = load(
-        None, [("inpaint.kind", "telea"), ("render.views_deg", "-45,45"), ("input", "a: b # c"), ("segment.kind", "sam")]
+        ReconstructConfig,
+        None,
+        [("inpaint.kind", "telea"), ("render.views_deg", "-45,45"), ("input", "a: b # c"), ("segment.kind", "sam")],
     )
     (tmp_path / "job.yaml").write_text(document(config))
-    assert load(tmp_path / "job.yaml") == config
+    assert load(ReconstructConfig, tmp_path / "job.yaml") == config
 
 
 def test_overrides_win_over_the_file(tmp_path):
     (tmp_path / "job.yaml").write_text("detect: {max_faces: 3, min_face_px: 40}\ninpaint: {kind: telea, radius_px: 2}\n")
-    config = load(tmp_path / "job.yaml", [("detect.max_faces", "7"), ("execution.pools.detect.num_cpus", "0.5"), ("input", "12")])
+    config = load(
+        ReconstructConfig,
+        tmp_path / "job.yaml",
+        [("detect.max_faces", "7"), ("execution.pools.detect.num_cpus", "0.5"), ("input", "12")],
+    )
     assert (config.detect.max_faces, config.detect.min_face_px, config.inpaint.radius_px) == (7, 40, 2.0)
     assert (config.execution.pools.detect.num_cpus, config.input) == (0.5, "12")
 
 
 def test_another_kind_drops_the_fields_of_the_old_one(tmp_path):
     (tmp_path / "job.yaml").write_text("inpaint: {kind: telea, radius_px: 2, batch_size: 5}\n")
-    inpaint = load(tmp_path / "job.yaml", [("inpaint.kind", "prior")]).inpaint
+    inpaint = load(ReconstructConfig, tmp_path / "job.yaml", [("inpaint.kind", "prior")]).inpaint
     assert (inpaint.kind, inpaint.batch_size) == ("prior", 5)
 
 
@@ -79,25 +86,28 @@ def test_all_wrong_fields_are_told_at_once(tmp_path):
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
-        load(tmp_path / "none.yaml")
+        load(ReconstructConfig, tmp_path / "none.yaml")
 
 
 def test_fingerprint_follows_the_output_and_nothing_else():
     operators, assets = {"detect": "finder@1"}, {"net": "00"}
-    base = JobConfig().fingerprint(operators, assets)
+    base = ReconstructConfig().fingerprint(operators, assets)
     same = [("input", "x"), ("output", "y"), ("execution.kind", "pools"), ("storage.region", "z")]
-    assert all(load(None, [change]).fingerprint(operators, assets) == base for change in same)
-    others = [load(None, [("detect.max_faces", "3")]).fingerprint(operators, assets)]
-    others += [JobConfig().fingerprint({"detect": "finder@2"}, assets), JobConfig().fingerprint(operators, {"net": "01"})]
+    assert all(load(ReconstructConfig, None, [change]).fingerprint(operators, assets) == base for change in same)
+    others = [load(ReconstructConfig, None, [("detect.max_faces", "3")]).fingerprint(operators, assets)]
+    others += [
+        ReconstructConfig().fingerprint({"detect": "finder@2"}, assets),
+        ReconstructConfig().fingerprint(operators, {"net": "01"}),
+    ]
     assert len({base, *others}) == 4
 
 
 def test_every_field_has_help_and_a_json_default():
-    for leaf in leaves(JobConfig):
+    for leaf in leaves(ReconstructConfig):
         assert leaf.help, leaf.path
         json.dumps(leaf.default)
 
 
 def test_operator_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        JobConfig().detect.max_faces = 3  # type: ignore[misc]
+        ReconstructConfig().detect.max_faces = 3  # type: ignore[misc]

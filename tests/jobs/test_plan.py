@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from jobs.config import ConfigError, JobConfig, load
-from jobs.execution import OPERATOR_SECTIONS
+from jobs.config import ConfigError, load
+from jobs.job_configs import ReconstructConfig
 from jobs.plan import OPERATORS, Stage, asset_hashes, plan_stages, prune, with_drops
 from operators.batch import Batch
 from operators.columns import FACE_COLUMNS, ROW_COLUMNS
@@ -12,8 +12,10 @@ from tests.jobs.stubs import stub_stages
 
 
 def test_stages_follow_the_sections_and_the_chosen_kinds():
-    stages = plan_stages(load(None, [("inpaint.kind", "telea")]))
-    assert [stage.section for stage in stages] == list(OPERATOR_SECTIONS)
+    stages = plan_stages(load(ReconstructConfig, None, [("inpaint.kind", "telea")]))
+    assert [stage.section for stage in stages] == [
+        name for name in ReconstructConfig.model_fields if name not in ("input", "output", "source", "storage", "execution")
+    ]
     assert stages[8].operator is TeleaInpainter
 
 
@@ -25,7 +27,7 @@ def test_every_config_of_a_run_has_an_operator():
 def test_columns_are_dropped_once_nothing_later_reads_them():
     drops = {stage.section: stage.drops for stage in stub_stages()}
     assert drops == {
-        "decode": ("given_mask_bytes",),
+        "decode": (),
         "detect": ("crop_valid",),
         "inpaint": ("crop",),
         "paste": ("image_bytes", "inpainted"),
@@ -33,7 +35,7 @@ def test_columns_are_dropped_once_nothing_later_reads_them():
 
 
 def test_default_plan_never_drops_what_is_read_later_or_written_out():
-    stages = plan_stages(JobConfig())
+    stages = plan_stages(ReconstructConfig())
     gone: set[str] = set()
     for stage in stages:
         assert not gone & set(stage.operator.info.reads), stage.section
@@ -63,19 +65,19 @@ def test_files_that_decide_results_are_hashed(tmp_path):
     checkpoint = tmp_path / "sam.safetensors"
     checkpoint.write_bytes(b"one")
     choice = [("segment.kind", "sam"), ("segment.checkpoint", str(checkpoint))]
-    first = asset_hashes(plan_stages(load(None, choice)))
+    first = asset_hashes(plan_stages(load(ReconstructConfig, None, choice)))
     checkpoint.write_bytes(b"two")
-    second = asset_hashes(plan_stages(load(None, choice)))
+    second = asset_hashes(plan_stages(load(ReconstructConfig, None, choice)))
     assert {name for name in first if first[name] != second[name]} == {"segment.checkpoint"}
     with pytest.raises(ConfigError, match=r"segment\.checkpoint: no such file"):
-        asset_hashes(plan_stages(load(None, [("segment.kind", "sam"), ("segment.checkpoint", "/no/such")])))
+        asset_hashes(plan_stages(load(ReconstructConfig, None, [("segment.kind", "sam"), ("segment.checkpoint", "/no/such")])))
 
 
 def test_a_base_that_is_not_here_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("UNMASK_CACHE", str(tmp_path))
     for name, message in (("flame2020", "explain flame2020"), ("flame", "no face base 'flame'")):
         with pytest.raises(ConfigError, match=rf"fit\.basis: .*{message}"):
-            asset_hashes(plan_stages(load(None, [("fit.basis", name), ("render.basis", name)])))
-    assert "fit.basis" in asset_hashes(plan_stages(load(None, [])))
+            asset_hashes(plan_stages(load(ReconstructConfig, None, [("fit.basis", name), ("render.basis", name)])))
+    assert "fit.basis" in asset_hashes(plan_stages(load(ReconstructConfig, None, [])))
     synthetic = [("fit.basis", "synthetic"), ("render.basis", "synthetic")]
-    assert "fit.basis" not in asset_hashes(plan_stages(load(None, synthetic)))
+    assert "fit.basis" not in asset_hashes(plan_stages(load(ReconstructConfig, None, synthetic)))

@@ -2,16 +2,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.config import JobConfig, load
+from jobs.config import load
+from jobs.job_configs import ReconstructConfig
 from jobs.plan import plan_stages
 from jobs.ray_binding import plan_pools, ray_session
-from jobs.reconstruct import execute, prepare
+from jobs.run import execute, prepare
 from jobs.sources import Unit
 from jobs.worker import unit_from_table, unit_to_table
 from operators.batch import Batch
 from tests.jobs.stubs import stub_stages, write_photos
 
-STAGES = plan_stages(JobConfig())
+STAGES = plan_stages(ReconstructConfig())
 
 
 def cluster(cpus: int, gpus: int = 0) -> dict[str, float]:
@@ -19,7 +20,9 @@ def cluster(cpus: int, gpus: int = 0) -> dict[str, float]:
 
 
 def execution(**changes: str):
-    return load(None, [(f"execution.{name.replace('__', '.')}", value) for name, value in changes.items()]).execution
+    return load(
+        ReconstructConfig, None, [(f"execution.{name.replace('__', '.')}", value) for name, value in changes.items()]
+    ).execution
 
 
 @pytest.mark.parametrize("kind", ["fused", "pools"])
@@ -74,7 +77,7 @@ def test_two_units_in_a_block_are_refused():
 
 
 def test_a_local_ray_listens_on_loopback_only():
-    with ray_session(JobConfig().execution):
+    with ray_session(ReconstructConfig().execution):
         import psutil  # ray brings its own
 
         me = psutil.Process()
@@ -99,7 +102,7 @@ def test_pools_that_reserve_gpus_run(tmp_path):
     try:
         for kind, field in gpus.items():
             fields = {**wanted, "output": str(tmp_path / kind), "execution.kind": kind, field: "0.5"}
-            tally = execute(prepare(load(None, list(fields.items())), stub_stages()))
+            tally = execute(prepare(load(ReconstructConfig, None, list(fields.items())), stub_stages()))
             assert (tally.images, tally.units) == (5, 3)
     finally:
         ray.shutdown()

@@ -9,17 +9,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.config import JobConfig, load
+from jobs.config import load
+from jobs.job_configs import ReconstructConfig
 from jobs.ledger import LedgerError
 from jobs.ray_binding import ray_session
-from jobs.reconstruct import execute, prepare
+from jobs.run import execute, prepare
 from jobs.storage import StorageError
 from tests.jobs.stubs import stub_stages, write_photos
 
 N = 11
 
 
-def config(source: Path, out: Path, kind: str = "inline", **changes: str) -> JobConfig:
+def config(source: Path, out: Path, kind: str = "inline", **changes: str) -> ReconstructConfig:
     fields = {
         "input": str(source),
         "output": str(out),
@@ -30,7 +31,7 @@ def config(source: Path, out: Path, kind: str = "inline", **changes: str) -> Job
         "execution.write_threads": "2",
         **{name.replace("__", "."): value for name, value in changes.items()},
     }
-    return load(None, list(fields.items()))
+    return load(ReconstructConfig, None, list(fields.items()))
 
 
 def run(source: Path, out: Path, kind: str = "inline", faces: int = 2, **changes: str):
@@ -60,7 +61,7 @@ def reference(photos, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    with ray_session(JobConfig().execution):
+    with ray_session(ReconstructConfig().execution):
         yield
 
 
@@ -163,7 +164,7 @@ def test_new_shards_join_a_finished_run(photos, tmp_path):
 
 
 def test_planning_writes_nothing(photos, tmp_path):
-    from jobs.reconstruct import describe
+    from jobs.run import describe
 
     text = describe(prepare(config(photos, tmp_path / "out", "pools"), stub_stages()))
     assert not (tmp_path / "out").exists()

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import OK, STORAGE, USAGE, reconstruct
+from jobs.cli import OK, STORAGE, USAGE
 from jobs.ray_binding import ray_session
+from jobs.reconstruct import main as reconstruct
 from jobs.storage import LocalStorage, Storage, open_storage
 from operators.images import encode
 from operators.morphable.bases import load_basis
@@ -66,13 +67,13 @@ def source(bucket, s3_config, shards) -> str:
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    from jobs.config import JobConfig
+    from jobs.job_configs import ReconstructConfig
 
     # Ray's workers have the environment that it was started in.
     with pytest.MonkeyPatch.context() as patch:
         for name, value in AWS.items():
             patch.setenv(name, value)
-        with ray_session(JobConfig().execution):
+        with ray_session(ReconstructConfig().execution):
             yield
 
 

@@ -1,0 +1,142 @@
+"""What holds a mask, and what is screwed to it: ear loops, head straps, filters. Small meshes of one colour each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from operators.synthesize.head import Head, unit
+from operators.synthesize.membrane import string
+from operators.synthesize.shell import COLUMNS, ROWS, Shell
+
+_STEPS = 28
+_PROFILE = np.radians(np.linspace(-90, 90, 5))
+RGB = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A mesh of one colour (0-1): face frame, mm."""
+
+    points: Float[np.ndarray, "points 3"]
+    normals: Float[np.ndarray, "points 3"]
+    triangles: Int[np.ndarray, "triangles 3"]
+    colour: RGB
+    gloss: float = 0.0
+
+
+def _grid_triangles(rows: int, columns: int) -> np.ndarray:
+    index = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, :-1].ravel(), index[1:, 1:].ravel()
+    return np.concatenate((np.stack((a, c, b), 1), np.stack((b, c, d), 1))).astype(np.int32)
+
+
+SHELL_TRIANGLES = _grid_triangles(ROWS, COLUMNS)
+
+
+def band(
+    head: Head, start: np.ndarray, end: np.ndarray, width_mm: float, thick_mm: float, colour: RGB, slack: float = 0.0
+) -> Part:
+    """A strap from one point to another along the skin, as a rounded ribbon; `slack` lets it sag downwards, mm."""
+    ends = head.angles(np.stack((start, end)))
+    t = np.linspace(0, 1, _STEPS)[:, None]
+    angles = ends[0] + t * (ends[1] - ends[0])
+    directions = unit(angles)
+    most = 1 / (head.skin(angles) + 0.8 * thick_mm)
+    most[0] = 1 / np.linalg.norm(start - head.centre)
+    w = string(directions, most)
+    line = head.centre + directions / w[:, None]
+    line[:, 1] -= slack * 4 * (t * (1 - t))[:, 0]
+    along = np.gradient(line, axis=0)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    side = np.cross(along, directions)
+    side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9)
+    out = np.cross(side, along)
+    sin, cos = np.sin(_PROFILE)[None, :, None], np.cos(_PROFILE)[None, :, None]
+    points = line[:, None] + 0.5 * width_mm * sin * side[:, None] + thick_mm * (cos - 0.3) * out[:, None]
+    normals = sin * side[:, None] * (thick_mm / width_mm) ** 0.5 + cos * out[:, None]
+    normals = normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+    triangles = _grid_triangles(_STEPS, len(_PROFILE))
+    return Part(points.reshape(-1, 3), normals.reshape(-1, 3), triangles, colour)
+
+
+def ear_loops(head: Head, shell: Shell, colour: RGB, width_mm: float, rng: np.random.Generator) -> list[Part]:
+    """From the corners to the roots of the ears."""
+    parts = []
+    rise, fall = rng.uniform(16, 24), rng.uniform(12, 22)
+    inset = 2
+    for side, ear, column in ((-1, 234, inset), (1, 454, COLUMNS - 1 - inset)):
+        root = head.landmarks[ear]
+        top = root + np.array([side * 1.0, rise, -12.0])
+        low = root + np.array([side * 0.5, -fall, -8.0])
+        for start, end in ((shell.points[2, column], top), (shell.points[-3, column], low)):
+            parts.append(band(head, start.astype(np.float64), end, width_mm, min(0.5 * width_mm, 1.3), colour))
+    return parts
+
+
+def head_straps(head: Head, shell: Shell, colour: RGB, width_mm: float, rng: np.random.Generator) -> list[Part]:
+    """Two bands from the sides, one above the ears to the crown, one below them to the neck."""
+    parts = []
+    lift = rng.uniform(30, 44)
+    for side, ear, column in ((-1, 234, 3), (1, 454, COLUMNS - 4)):
+        root = head.landmarks[ear]
+        up, down = root + np.array([side * 4.0, lift, -25.0]), root + np.array([-side * 2.0, -34.0, -25.0])
+        for start, end in ((shell.points[16, column], up), (shell.points[-17, column], down)):
+            parts.append(band(head, start.astype(np.float64), end, width_mm, 0.8, colour))
+    return parts
+
+
+def _lathe(centre: np.ndarray, axis: np.ndarray, profile: list[tuple[float, float]], colour: RGB, gloss: float) -> Part:
+    """A body of revolution from (radius, height along the axis) pairs."""
+    helper = np.array([0.0, 1.0, 0.0])
+    one = np.cross(helper, axis)
+    one /= np.linalg.norm(one)
+    two = np.cross(axis, one)
+    turn = np.linspace(0, 2 * np.pi, 33)
+    ring = np.cos(turn)[:, None] * one + np.sin(turn)[:, None] * two
+    pr = np.array(profile)
+    points = centre + pr[:, 0, None, None] * ring[None] + pr[:, 1, None, None] * axis
+    slope = np.gradient(pr, axis=0)
+    normals = slope[:, 1, None, None] * ring[None] - slope[:, 0, None, None] * axis
+    normals = -normals if (normals * (points - centre)).sum() < 0 else normals
+    normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    return Part(points.reshape(-1, 3), normals.reshape(-1, 3), _grid_triangles(len(profile), 33), colour, gloss)
+
+
+def filters(shell: Shell, rng: np.random.Generator) -> list[Part]:
+    """Two round cartridges on the cheeks of a half-mask respirator."""
+    radius, deep = rng.uniform(30, 36), rng.uniform(14, 20)
+    choices: tuple[tuple[RGB, RGB], ...] = (
+        ((0.30, 0.31, 0.33), (0.80, 0.33, 0.50)),
+        ((0.26, 0.27, 0.29), (0.42, 0.43, 0.46)),
+        ((0.55, 0.56, 0.58), (0.86, 0.84, 0.80)),
+    )
+    body, face = choices[int(rng.integers(3))]
+    parts = []
+    row = int(ROWS * 0.56)
+    for column, side in ((int(COLUMNS * 0.17), -1), (COLUMNS - 1 - int(COLUMNS * 0.17), 1)):
+        seat = shell.points[row, column].astype(np.float64)
+        axis = np.array([side * 0.80, -0.18, 0.58])
+        axis /= np.linalg.norm(axis)
+        base = seat - 2 * axis
+        parts.append(
+            _lathe(
+                base,
+                axis,
+                [(radius * 0.5, 0), (radius * 0.55, 8), (radius, 8.5), (radius, deep), (radius * 0.96, deep + 1.5)],
+                body,
+                0.25,
+            )
+        )
+        parts.append(
+            _lathe(
+                base,
+                axis,
+                [(radius * 0.96, deep + 1.4), (radius * 0.9, deep + 2.2), (radius * 0.5, deep + 2.8), (0.01, deep + 3)],
+                face,
+                0.05,
+            )
+        )
+    return parts
