@@ -90,8 +90,8 @@ class FaceMasker:
 
     A row with nobody to mask keeps its status and gets no sample. Everything random about a face comes from
     `row_seed(image_id, face_index, operator, config.seed)`: the same face gets the same thing however it is written, and in
-    whatever company. `mask_coverage` is measured, not asked for. An outfit `none` leaves the face alone; `inpaint` paints a
-    mask's outline grey, so that only the hole is left.
+    whatever company. `mask_coverage` is measured, not asked for. An outfit `none` leaves the face alone; `inpaint` leaves a
+    hole in the shape of a mask, its surroundings spread into it.
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
