@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from operators.synthesize.base import HOLE_ONLY, OCCLUDER_TYPES, Layer, Outfit
+from operators.synthesize.coverage import OPAQUE, size_for
 from operators.synthesize.occluders import occluder_layer
 from operators.synthesize.template_masks import template_layer
 from operators.synthesize.templates import TemplateSet, template_set
@@ -122,7 +123,9 @@ class TemplateDresser:
 
         def hung(size: float) -> np.ndarray:
             # below 0 the mask slides down the face, above it grows
-            return points - min(size, 0.0) * down if size < 0 else middle + (1 + 0.7 * size) * (points - middle) - 0.2 * size * down
+            return (
+                points - min(size, 0.0) * down if size < 0 else middle + (1 + 0.7 * size) * (points - middle) - 0.2 * size * down
+            )
 
         def layer(size: float) -> Layer:
             return template_layer(image, hung(size), outfit, self.templates, seed).layer

@@ -261,7 +261,9 @@ def _coloured(made, position, normal, openness, bone, along, size, scene, outfit
     on_back = (normal * up).sum(1)
     group = made.groups[bone]
     sleeve = group == SLEEVE
-    skin = _skin(made, position / size, normal, openness, bone, along, length / size, lateral, radius / size, on_back, size, scene, rng)
+    skin = _skin(
+        made, position / size, normal, openness, bone, along, length / size, lateral, radius / size, on_back, size, scene, rng
+    )
     cloth = _cloth(local, axis, lateral, normal, openness, scene, outfit, rng)
     return np.where(sleeve[:, None], cloth, skin).astype(np.float32)
 

@@ -19,9 +19,9 @@ from operators.synthesize.six_points import SixPoints, six_points
 from operators.types import OperatorConfig, OperatorInfo, option, row_seed
 
 EVERYDAY = (
-    "surgical_blue*30", "surgical_white*12", "surgical_green*4", "surgical-#2b2b2e*8",
-    "cloth-#1d1d20*12", "cloth-#6c7078*4", "cloth-#27365e*4", "cloth-#7c2632*2", "cloth-flowers*3", "cloth-dots*2",
-    "cloth-plaid*2", "kn95*9", "n95*5", "kn95-#232326*3",
+    "surgical-#a9cfe3*20", "surgical-#8fbbd6*9", "surgical_blue*5", "surgical_white*13", "surgical_green*3", "surgical-#2b2b2e*9",
+    "cloth-#1d1d20*11", "cloth-#6c7078*4", "cloth-#27365e*3", "cloth-#7c2632*2", "cloth-flowers*2", "cloth-dots*2",
+    "cloth-plaid*2", "kn95*8", "n95*4", "kn95-#232326*3",
 )  # fmt: skip
 """Shares of what people wear in the street: mostly surgical, some plain or printed cloth, some respirators."""
 

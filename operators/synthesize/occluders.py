@@ -17,7 +17,13 @@ Image = UInt8[np.ndarray, "h w 3"]
 Mesh = Float[np.ndarray, "468 k"]
 Occluder = Callable[[np.ndarray, np.ndarray, Outfit, int, "tuple[float, float] | None"], Layer]
 
-OCCLUDERS: dict[str, Occluder] = {"hand": hand, "rectangle": rectangle, "scarf": scarf, "strokes": strokes, "sunglasses": sunglasses}
+OCCLUDERS: dict[str, Occluder] = {
+    "hand": hand,
+    "rectangle": rectangle,
+    "scarf": scarf,
+    "strokes": strokes,
+    "sunglasses": sunglasses,
+}
 
 
 def occluder_layer(

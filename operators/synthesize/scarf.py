@@ -69,7 +69,11 @@ def scarf(
     if coverage:
         wanted = float(rng.uniform(*coverage))
         top = -size_for(
-            lambda s: polygon_alpha(shape, frame.place(_outline(folds(-s)))[:, :2]), landmarks468_px, coverage, wanted, (-9.0, 4.5)
+            lambda s: polygon_alpha(shape, frame.place(_outline(folds(-s)))[:, :2]),
+            landmarks468_px,
+            coverage,
+            wanted,
+            (-9.0, 4.5),
         )
     return _paint(shape, frame, scene, folds(top), weave, colour, rng, seed)
 
