@@ -1,4 +1,4 @@
-"""A hand before a face: bones posed by joint angles, flesh around them, skin of the face's own tone, an arm that leaves the picture."""
+"""A hand before a face: bones posed by joint angles, flesh around them, the face's own skin, an arm that leaves the picture."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from operators.synthesize.base import Layer, Outfit
 from operators.synthesize.coverage import size_for
 from operators.synthesize.hand_kernels import SLEEVE, draw_hand
+from operators.synthesize.hand_skin import Hand, Surface, flesh_and_cloth
 from operators.synthesize.scene import FaceFrame, Scene, contact_shadow, on_head
 
 # A right hand seen from its back, cm: x to the thumb, y to the fingertips, z out of the back. Lengths and widths of an adult's
@@ -62,19 +63,6 @@ class _Bones:
         self.back.append(np.asarray(back, np.float64))
 
 
-@dataclass(frozen=True)
-class _Hand:
-    """Bones in picture axes, cm; the origin is the anchor."""
-
-    bones: Float[np.ndarray, "n 9"]
-    groups: np.ndarray
-    back: Float[np.ndarray, "n 3"]
-
-    def grown(self, size: float) -> _Hand:
-        """Larger or smaller around the anchor."""
-        return _Hand(self.bones * np.array([*[size] * 8, 1.0]), self.groups, self.back)
-
-
 def hand(
     image: UInt8[np.ndarray, "h w 3"],
     landmarks468_px: Float[np.ndarray, "468 3"],
@@ -99,7 +87,7 @@ def hand(
     side = -1.0 if left else 1.0
     target = np.array(pose.target) * (side, 1, 1) + rng.normal(0, (0.5, 0.4, 0.0))
     size = float(rng.uniform(0.93, 1.05))
-    towards = _arm_direction(made)
+    towards = made.arm[:2]
 
     def at(s: float) -> tuple[np.ndarray, float]:
         """Anchor in the picture and size: below 0 the hand comes in from its side, above it grows."""
@@ -114,13 +102,13 @@ def hand(
     return _paint(image.shape[:2], made, *at(s), scene, outfit, rng, seed)
 
 
-def _pose(pose: Pose, frame: FaceFrame, left: bool, reach_cm: float, rng: np.random.Generator) -> _Hand:
+def _pose(pose: Pose, frame: FaceFrame, left: bool, reach_cm: float, rng: np.random.Generator) -> Hand:
     """Bones of one hand in picture axes around its anchor, with a little of everyone's own way to hold it."""
     bones = _Bones()
     up = np.array([0.0, 0.0, 1.0])
     for carpal, knuckle, radius in zip(_CARPALS, _KNUCKLES, (1.25, 1.2, 1.12, 1.0), strict=True):
-        bones.add(carpal, knuckle - [0, 0.3, 0.15], (1.25, radius), 0, up, 1.15)
-        bones.add(knuckle + [0, -0.25, 0.12], knuckle + [0, 0.15, 0.08], (0.9 * radius, 0.85 * radius), 0, up)
+        bones.add(carpal, knuckle - (0, 0.3, 0.15), (1.25, radius), 0, up, 1.15)
+        bones.add(knuckle - (0, 0.25, -0.12), knuckle - (0, -0.15, -0.08), (0.9 * radius, 0.85 * radius), 0, up)
     bones.add(_CARPALS[0] * 0.6, _THUMB[1] * 0.9, (1.5, 1.2), 0, up, 1.1)
     curl = np.array(pose.curl) * rng.uniform(0.7, 1.3)
     spread = pose.spread * rng.uniform(0.6, 1.3)
@@ -143,7 +131,7 @@ def _pose(pose: Pose, frame: FaceFrame, left: bool, reach_cm: float, rng: np.ran
     thumb = _THUMB[0] + (_THUMB - _THUMB[0]) @ rotate.T
     back = np.array([0.72, -0.1, 0.69])
     for k in range(3):
-        bones.add(thumb[k], thumb[k + 1], _THUMB_RADII[k : k + 2], 5, back)
+        bones.add(thumb[k], thumb[k + 1], (_THUMB_RADII[k], _THUMB_RADII[k + 1]), 5, back)
     # wrist and forearm, which turns down a little on its way out
     bend = np.deg2rad(rng.uniform(-14, 14))
     down = np.array([np.sin(bend), -np.cos(bend), -0.05])
@@ -169,7 +157,7 @@ def _pose(pose: Pose, frame: FaceFrame, left: bool, reach_cm: float, rng: np.ran
     matrix = turn3 @ mirror @ tilt @ axes
     for k in (0, 4):
         rows[:, k : k + 3] = (rows[:, k : k + 3] - anchor) @ matrix.T
-    return _Hand(rows, np.array(bones.groups, np.int64), np.array(bones.back) @ matrix.T)
+    return Hand(rows, np.array(bones.groups, np.int64), np.array(bones.back) @ matrix.T)
 
 
 def _rotation(x_deg: float, y_deg: float) -> np.ndarray:
@@ -184,13 +172,6 @@ def _part_of(rotation: np.ndarray, share: float) -> np.ndarray:
     return cv2.Rodrigues(vector * share)[0]
 
 
-def _arm_direction(made: _Hand) -> np.ndarray:
-    """Unit picture direction from the hand along its arm."""
-    arm = made.bones[made.groups == 0][-1]
-    d = (arm[4:6] - arm[0:2]) / max(float(np.linalg.norm(arm[4:6] - arm[0:2])), 1e-9)
-    return d
-
-
 def _face_box(mesh_px: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
     x0, y0 = np.maximum(np.floor(mesh_px[:, :2].min(0)).astype(int), 0)
     x1, y1 = np.minimum(np.ceil(mesh_px[:, :2].max(0)).astype(int), (shape[1], shape[0]))
@@ -198,7 +179,7 @@ def _face_box(mesh_px: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, in
 
 
 def _alpha(
-    made: _Hand, anchor_px: np.ndarray, size: float, frame: FaceFrame, shape: tuple[int, ...], box: tuple[int, int, int, int]
+    made: Hand, anchor_px: np.ndarray, size: float, frame: FaceFrame, shape: tuple[int, ...], box: tuple[int, int, int, int]
 ) -> np.ndarray:
     """Silhouette inside a box of the picture, at most 64 pixels high and enlarged again: enough to measure coverage."""
     x0, y0, x1, y1 = box
@@ -212,7 +193,7 @@ def _alpha(
 
 
 def _trace(
-    made: _Hand, corner_px: tuple[float, float], shape: tuple[int, int], step_px: float, px_per_cm: float, detail: bool
+    made: Hand, corner_px: tuple[float, float], shape: tuple[int, int], step_px: float, px_per_cm: float, detail: bool
 ) -> tuple[np.ndarray, ...]:
     """Alpha, position, normal, openness, bone and place along it of a window whose corner lies there from the anchor."""
     h, w = shape
@@ -229,7 +210,7 @@ def _trace(
 
 
 def _paint(
-    shape: tuple[int, ...], made: _Hand, anchor_px: np.ndarray, size: float, scene: Scene, outfit: Outfit,
+    shape: tuple[int, ...], made: Hand, anchor_px: np.ndarray, size: float, scene: Scene, outfit: Outfit,
     rng: np.random.Generator, seed: int,
 ) -> Layer:  # fmt: skip
     """Trace, colour and shade the hand where it is in the picture."""
@@ -240,128 +221,9 @@ def _paint(
     colour = np.zeros((h, w, 3), np.float32)
     ys, xs = np.nonzero(alpha)
     if len(ys):
-        position, normal, openness, bone, along = (m[ys, xs] for m in maps)
-        colour[ys, xs] = _coloured(grown, position, normal, openness, bone, along, size, scene, outfit, rng)
+        position, *rest = (m[ys, xs] for m in maps)
+        surface = Surface(made, size, position / size, *rest)
+        colour[ys, xs] = flesh_and_cloth(surface, scene, outfit, rng)
     shadow = contact_shadow(alpha, scene.light, 0.8 * px, 0.75)
     shadow = 1 - (1 - shadow) * on_head((h, w), scene.frame)
     return scene.finish(Layer(colour, alpha, shadow), seed)
-
-
-def _coloured(made, position, normal, openness, bone, along, size, scene, outfit, rng) -> np.ndarray:
-    bones, back = made.bones, made.back
-    start, end = bones[bone, 0:3], bones[bone, 4:7]
-    axis = end - start
-    length = np.maximum(np.linalg.norm(axis, axis=1), 1e-6)
-    axis = axis / length[:, None]
-    radius = bones[bone, 3] + along * (bones[bone, 7] - bones[bone, 3])
-    up = back[bone]
-    side = np.cross(axis, up)
-    local = (position - start) / size
-    lateral = (local * side).sum(1)
-    on_back = (normal * up).sum(1)
-    group = made.groups[bone]
-    sleeve = group == SLEEVE
-    skin = _skin(
-        made, position / size, normal, openness, bone, along, length / size, lateral, radius / size, on_back, size, scene, rng
-    )
-    cloth = _cloth(local, axis, lateral, normal, openness, scene, outfit, rng)
-    return np.where(sleeve[:, None], cloth, skin).astype(np.float32)
-
-
-def _ripples(points: np.ndarray, rng: np.random.Generator, scale_cm: float, waves: int = 24) -> np.ndarray:
-    """Smooth noise of about unit spread at points (cm): a sum of plane waves."""
-    directions = rng.normal(0, 1, (waves, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    frequency = 2 * np.pi / scale_cm * rng.uniform(0.5, 1.5, waves)
-    phase = rng.uniform(0, 2 * np.pi, waves)
-    return np.sin((points @ directions.T) * frequency + phase).sum(1) * (2 / waves) ** 0.5
-
-
-def _skin(made, position, normal, openness, bone, along, length, lateral, radius, on_back, size, scene, rng) -> np.ndarray:
-    """Skin with redder knuckles, creases over the joints, tendons, mottles, and nails."""
-    groups = made.groups
-    group = groups[bone]
-    base = scene.skin * rng.uniform(0.96, 1.07) * np.array([1.0, rng.uniform(0.965, 1.01), rng.uniform(0.95, 1.01)])
-    mottle = 0.022 * _ripples(position, rng, 1.6) + 0.018 * _ripples(position, rng, 0.45)
-    albedo = base * (1 + mottle[:, None] * np.array([0.6, 1.0, 1.1]))
-    finger = (group >= 1) & (group <= 5)
-    last = np.zeros(len(groups), bool)
-    for g in range(1, 6):
-        last[np.flatnonzero(groups == g)[-1]] = True
-    # places along each finger where it bends: the ends of its long bones
-    joint = np.zeros(len(bone))
-    at = along * length
-    for end in (at, length - at):
-        joint = np.maximum(joint, np.exp(-((end / 0.42) ** 2)))
-    first = np.zeros(len(groups), bool)
-    for g in range(1, 6):
-        first[np.flatnonzero(groups == g)[0]] = True
-    tip = last[bone] & finger
-    joint = np.where(finger & ~(tip & (along > 0.4)) & ~(first[bone] & (along < 0.5)), joint, 0.0) * np.clip(on_back * 1.6, 0, 1)
-    fine = float(np.clip((scene.frame.px_per_cm * size - 8) / 16, 0.15, 1.0))
-    wave = np.sin(at * 2 * np.pi / 0.22 + 2.0 * np.sin(lateral * 2.2) + 0.8 * _ripples(position, rng, 0.7))
-    crease = joint * fine * np.clip(wave, 0, 1) ** 2
-    knuckle = np.where(group == 0, 0.0, joint * 0.7)
-    for k in _knuckle_centres(made):
-        knuckle = np.maximum(knuckle, 0.8 * np.exp(-((np.linalg.norm(position - k, axis=1) / 1.25) ** 2)))
-    tips = np.where(tip, np.clip((along - 0.2) / 0.8, 0, 1), 0.0)
-    red = np.clip(0.75 * knuckle + 0.5 * tips, 0, 1)[:, None]
-    albedo = albedo * (1 - red * np.array([0.0, 0.07, 0.06])) * (1 - 0.17 * crease[:, None] * np.array([0.8, 1.0, 1.05]))
-    # tendons fan out from the wrist, a vein or two cross them
-    palm = group == 0
-    tendon = np.where(palm & (on_back > 0), np.exp(-((lateral / 0.22) ** 2)), 0.0)
-    albedo = albedo * (1 + 0.035 * tendon[:, None])
-    axis = made.bones[-1 if groups[-1] == 0 else int(np.flatnonzero(groups == 0)[-1]), 4:7]
-    axis = axis / max(float(np.linalg.norm(axis)), 1e-6)
-    veins = position - 0.75 * (position @ axis)[:, None] * axis  # they run along the arm
-    vein = np.where(palm, np.exp(-((_ripples(veins, rng, 3.2, 9) / 0.10) ** 2)) * np.clip(on_back, 0, 1), 0.0)
-    albedo = albedo * (1 - vein[:, None] * np.array([0.035, 0.012, -0.005]))
-    shade = scene.light.shade(normal)
-    light = shade * np.clip(openness, 0.38, 1)[:, None] ** np.array([0.75, 1.0, 1.1])
-    # light that went through the skin reddens the edge of its shadow
-    edge = np.clip(1 - shade.mean(1, keepdims=True), 0, 1)
-    out = albedo * light * (1 + edge * np.array([0.10, -0.02, -0.04]))
-    half = scene.light.direction + np.array([0.0, 0.0, -1.0])
-    half /= np.linalg.norm(half)
-    gloss = np.clip(normal @ half, 0, 1)
-    out = out + (0.05 * scene.level * gloss**14 * (1 + 0.5 * _ripples(position, rng, 0.25)) * openness)[:, None]
-    return _nails(out, tip, along, length, lateral, radius, on_back, gloss, light, scene)
-
-
-def _knuckle_centres(made: _Hand) -> list[np.ndarray]:
-    rows = [np.flatnonzero(made.groups == g)[0] for g in range(1, 5)]
-    return [made.bones[i, 0:3] for i in rows]
-
-
-def _nails(out, tip, along, length, lateral, radius, on_back, gloss, light, scene) -> np.ndarray:
-    """A rounded plate on the back of every fingertip, paler and glossier than the skin, in a shallow fold."""
-    # measured from the fingertip, in fingertip radii
-    ahead = (along * length - length) / radius + 0.15
-    across = lateral / (0.80 * radius)
-    box = (np.abs(across) ** 3 + np.abs((ahead + 0.45) / 0.95) ** 3) ** (1 / 3)
-    facing = np.clip((on_back - 0.25) * 6, 0, 1)
-    inside = np.where(tip, facing / (1 + np.exp(np.clip((box - 0.9) * 28, -40, 40))), 0.0)
-    fold = np.where(tip, facing * np.exp(-(((box - 0.98) / 0.09) ** 2)), 0.0)
-    skin = scene.skin
-    plate = (0.72 * skin + 0.28 * np.array([238, 206, 196]) * scene.exposure) * light
-    moon = np.exp(-(((ahead + 1.25) / 0.28) ** 2 + (across / 0.5) ** 2))
-    rim = np.clip((ahead - 0.28) * 8, 0, 1)
-    plate = plate * (1 + 0.12 * moon + 0.14 * rim)[:, None]
-    plate = plate + (0.16 * scene.level * gloss**24 + 0.06 * scene.level * np.exp(-((across / 0.3) ** 2)) * gloss**6)[:, None]
-    out = out * (1 - 0.22 * fold[:, None])
-    return out * (1 - inside[:, None]) + plate * inside[:, None]
-
-
-def _cloth(local, axis, lateral, normal, openness, scene, outfit, rng) -> np.ndarray:
-    """A sleeve: folds across the arm, a seam at the cuff."""
-    colours = ((34, 38, 52), (44, 44, 46), (196, 196, 192), (86, 92, 104), (102, 60, 54), (62, 78, 66))
-    base = np.array(outfit.colour if outfit.colour is not None else colours[rng.integers(len(colours))], np.float64)
-    down = (local * axis).sum(1)
-    fold = _ripples(np.stack([down, 0.35 * lateral, 0 * down], 1), rng, 3.4)
-    bend = 0.28 * np.cos(2 * np.pi * down / 3.4 + fold)
-    tilted = normal + axis * bend[:, None]
-    tilted /= np.linalg.norm(tilted, axis=1, keepdims=True)
-    weave = 1 + 0.03 * np.sin(2 * np.pi * down / 0.12) * np.sin(2 * np.pi * lateral / 0.12)
-    shade = scene.light.shade(tilted) * np.clip(openness, 0.2, 1)[:, None]
-    seam = 1 - 0.25 * np.exp(-(((down - 1.1) / 0.06) ** 2)) - 0.2 * np.exp(-((down / 0.1) ** 2))
-    return base * scene.exposure * shade * (weave * seam * (1 + 0.10 * fold))[:, None]

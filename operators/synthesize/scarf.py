@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -116,7 +117,7 @@ def _outline(folds: list[_Fold]) -> np.ndarray:
         # every fold bulges a little where it turns around the neck
         edges = np.array([float(_edge(f, np.array([side * wide]))[0]) for f in folds] + [low])
         roll = np.zeros_like(y)
-        for upper, lower in zip(edges[:-1], edges[1:], strict=True):
+        for upper, lower in itertools.pairwise(edges):
             if lower - upper > 0.2:
                 roll = np.maximum(roll, np.sin(np.clip((y - upper) / (lower - upper), 0, 1) * np.pi) ** 0.6)
         out = np.interp(y, *_WIDTHS) - wide + np.abs(start[0]) + (thick * roll) * np.clip(12 * t, 0, 1)
@@ -226,8 +227,8 @@ def _woven(
             third = np.array([214, 206, 190]) if rng.random() < 0.5 else np.array([30, 30, 34])
             repeat = rng.uniform(3.5, 6.0)
             bands = [((coordinate / repeat) % 1) for coordinate in (along, down)]
-            share = sum(0.5 * (np.abs(b - 0.3) < 0.16) for b in bands)
-            line = sum(0.5 * ((np.abs(b - 0.72) < 0.025) | (np.abs(b - 0.80) < 0.025)) for b in bands)
+            share = np.mean([np.abs(b - 0.3) < 0.16 for b in bands], 0)
+            line = np.mean([(np.abs(b - 0.72) < 0.025) | (np.abs(b - 0.80) < 0.025) for b in bands], 0)
             texture = texture * (1 - share[:, None]) + other * share[:, None]
             texture = texture * (1 - line[:, None]) + third * line[:, None]
         texture = texture * (1 + 0.07 * seen * thread)[:, None]
