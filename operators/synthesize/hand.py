@@ -98,7 +98,7 @@ def hand(
     if coverage:
         box = _face_box(landmarks468_px, image.shape[:2])
         if box is not None:
-            s = size_for(lambda v: _alpha(made, *at(v), frame, image.shape[:2], box), landmarks468_px, coverage, wanted, (-1, 1))
+            s = size_for(lambda v: _alpha(made, *at(v), frame, image.shape[:2], box), landmarks468_px, coverage, wanted, (-1.0, 1.0))
     return _paint(image.shape[:2], made, *at(s), scene, outfit, rng, seed)
 
 

@@ -102,8 +102,8 @@ class Scene:
         colours = soft[at[inside, 1], at[inside, 0]] if inside.any() else soft.reshape(-1, 3)[:: max(1, soft.size // 300)]
         # hair over the forehead, beards and shadows are darker than the skin, highlights brighter
         level = colours @ (0.299, 0.587, 0.114)
-        typical = (level >= np.percentile(level, 45)) & (level <= np.percentile(level, 85))
-        skin = colours[typical].mean(0).clip(4, 250)
+        typical = (level >= np.percentile(level, 52)) & (level <= np.percentile(level, 90))
+        skin = (colours[typical].mean(0) if typical.any() else np.median(colours, axis=0)).clip(4, 250)
         light = _light(colours / skin, normals[index][inside]) if inside.any() else _light(np.zeros((0, 3)), np.zeros((0, 3)))
         return cls(frame, light, skin, float(np.dot(skin, (0.299, 0.587, 0.114))), _blur(window), _grain(image, mesh_px))
 

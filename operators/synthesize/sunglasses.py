@@ -226,7 +226,7 @@ def _bridge(shape: tuple[int, int], frame: FaceFrame, style: _Style, size: float
 
 def _temple(shape: tuple[int, int], frame: FaceFrame, scene: Scene, style: _Style, side: int, size: float) -> Layer | None:
     """The arm from the hinge to the ear; None where the head hides it."""
-    hinge = _front(np.array([2.75, -1.25]), side, size, style) + np.array([side * style.rim, 0.0, 0.0])
+    hinge = _front(np.array([[2.75, -1.25]]), side, size, style)[0] + np.array([side * style.rim, 0.0, 0.0])
     ear = _EAR * (side, 1, 1)
     if side * (frame.place(ear)[0] - frame.place(hinge)[0]) <= 0.05 * frame.px_per_cm:
         return None
