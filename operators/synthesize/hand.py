@@ -12,7 +12,7 @@ from operators.synthesize.base import Layer, Outfit
 from operators.synthesize.coverage import size_for
 from operators.synthesize.hand_kernels import SLEEVE, draw_hand
 from operators.synthesize.hand_skin import Hand, Surface, flesh_and_cloth
-from operators.synthesize.scene import FaceFrame, Scene, contact_shadow, on_head
+from operators.synthesize.setting import FaceFrame, Scene, contact_shadow, on_head
 
 # A right hand seen from its back, cm: x to the thumb, y to the fingertips, z out of the back. Lengths and widths of an adult's
 # bones after Buryanov and Kotiuk, "Proportions of hand segments", 2010.
@@ -98,7 +98,9 @@ def hand(
     if coverage:
         box = _face_box(landmarks468_px, image.shape[:2])
         if box is not None:
-            s = size_for(lambda v: _alpha(made, *at(v), frame, image.shape[:2], box), landmarks468_px, coverage, wanted, (-1.0, 1.0))
+            s = size_for(
+                lambda v: _alpha(made, *at(v), frame, image.shape[:2], box), landmarks468_px, coverage, wanted, (-1.0, 1.0)
+            )
     return _paint(image.shape[:2], made, *at(s), scene, outfit, rng, seed)
 
 

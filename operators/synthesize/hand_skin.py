@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from operators.synthesize.base import Outfit
 from operators.synthesize.hand_kernels import SLEEVE
-from operators.synthesize.scene import Scene
+from operators.synthesize.setting import Scene
 
 _SLEEVES = ((34, 38, 52), (44, 44, 46), (196, 196, 192), (86, 92, 104), (102, 60, 54), (62, 78, 66))
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from operators.faces.canonical import canonical_mesh
 from operators.synthesize.base import Layer, Outfit
 from operators.synthesize.coverage import size_for
-from operators.synthesize.scene import FaceFrame, Scene, contact_shadow, on_head
+from operators.synthesize.setting import FaceFrame, Scene, contact_shadow, on_head
 from operators.synthesize.strokes import polygon_alpha
 
 COLOURS = (

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from operators.faces.canonical import canonical_mesh
 from operators.synthesize.base import Layer, Outfit, over
 from operators.synthesize.coverage import size_for
-from operators.synthesize.scene import FaceFrame, Scene, contact_shadow
+from operators.synthesize.setting import FaceFrame, Scene, contact_shadow
 from operators.synthesize.strokes import polygon_alpha
 
 # Lens outlines by control points, cm from the lens's middle; x away from the nose, y down.
