@@ -51,3 +51,27 @@ def grain(shape: tuple[int, int], spreads: tuple[float, float], seed: int) -> Fl
         out += spread / max(float(band.std()), 1e-6) * band
         noise = smooth
     return out[..., None]
+
+
+# Cheeks and upper lip between them, as face-mesh points: skin, unless a beard covers it.
+_CHEEKS = (117, 118, 119, 6, 348, 347, 346, 280, 425, 427, 430, 0, 210, 207, 205, 50)
+_FADE = (3.5, 5.5)
+
+
+def skin_likeness(image: UInt8[np.ndarray, "h w 3"], landmarks_px: Float[np.ndarray, "468 2"]) -> Float[np.ndarray, "h w"]:
+    """How much each pixel looks like the skin of this face's cheeks, 0-1; 1 everywhere where no cheek is in the picture.
+
+    Robust distance in CIELAB, brightness counting half: shading changes it.
+    """
+    outline = np.nan_to_num(landmarks_px[list(_CHEEKS)]) - 0.5
+    cheeks = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(cheeks, [np.clip(np.round(outline), -(2**20), 2**20).astype(np.int32)], 1)
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
+    known = lab[cheeks > 0][::3]
+    if len(known) < 16:
+        return np.ones(image.shape[:2], np.float32)
+    middle = np.median(known, 0)
+    spread = np.maximum(1.4826 * np.median(np.abs(known - middle), 0), (8, 3, 3))
+    off = (lab - middle) * (np.array((0.5, 1, 1), np.float32) / spread).astype(np.float32)
+    far = cv2.GaussianBlur(np.sqrt((off * off).sum(-1)), (0, 0), 1.0)
+    return np.clip((_FADE[1] - far) / (_FADE[1] - _FADE[0]), 0, 1).astype(np.float32)
