@@ -54,6 +54,7 @@ class SourceConfig(OperatorConfig):
     split: str = option("", "with image_list: read only images of this split (or of these: train,val); empty = of all")
     masks: str | None = option(None, "images: folder or s3:// URI with masks of the same names; none = x.mask.png beside x")
     truths: str | None = option(None, "images: the same for pictures without the mask; none = x.truth.png beside x")
+    ignore_masks: bool = option(False, "leave masks that come with the input aside: the job finds them by itself")
     hole_colour: Literal["white", "black"] = option("white", "what marks the occluder, the part to fill, in given masks")
 
 

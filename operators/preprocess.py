@@ -121,7 +121,9 @@ class PairPreparer:
         small_hole = scaled_hole(hole[cut], shape)
         share = float(small_hole.mean())
         if share < config.min_hole or not small_hole.any():
-            raise EmptyMaskError(f"{share:.2%} of the crop is hole, less than min_hole = {config.min_hole:.2%}: is hole_in right?")
+            raise EmptyMaskError(
+                f"{share:.2%} of the crop is hole, less than min_hole = {config.min_hole:.2%}: is hole_in right?"
+            )
         if share > config.max_hole:
             raise FullMaskError(f"{share:.1%} of the crop is hole, more than max_hole = {config.max_hole:.1%}: is hole_in right?")
         suffix = "jpg" if config.format == "jpeg" else "png"
@@ -144,14 +146,14 @@ class PairPreparer:
         if self.config.crop == "none":
             return 0, 0, width, height
         if self.config.crop == "centre":
-            return square_within((width / 2, height / 2), min(width, height), width, height)
+            return square_within((width / 2, height / 2), float(min(width, height)), width, height)
         if self.config.crop == "mask":
             if not hole.any():
                 raise EmptyMaskError("the mask has no hole: is hole_in right?")
             rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
-            x0, y0, x1, y1 = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+            x0, y0, x1, y1 = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
         else:
-            x0, y0, x1, y1 = self._face_box(batch, i)
+            x0, y0, x1, y1 = self._face_box(batch, i).tolist()
         side = max(x1 - x0, y1 - y0) * (1 + 2 * self.config.margin)
         return square_within(((x0 + x1) / 2, (y0 + y1) / 2), side, width, height)
 

@@ -45,7 +45,9 @@ class Flat:
     def of(cls, cloth_mm: Float[np.ndarray, "rows columns 2"], height: int, width: int) -> Flat:
         """From a shell's lengths, at `height` x `width` texels that span it from edge to edge."""
         rows, columns = cloth_mm.shape[:2]
-        u, v = np.meshgrid(np.linspace(0, columns - 1, width, dtype=np.float32), np.linspace(0, rows - 1, height, dtype=np.float32))
+        u, v = np.meshgrid(
+            np.linspace(0, columns - 1, width, dtype=np.float32), np.linspace(0, rows - 1, height, dtype=np.float32)
+        )
         place = cv2.remap(cloth_mm, u, v, cv2.INTER_LINEAR)
         x, y = place[..., 0], place[..., 1]
         to_side = np.minimum(x - x[:, :1], x[:, -1:] - x)
@@ -102,7 +104,13 @@ def _pleats(flat: Flat, rng: np.random.Generator, depth_mm: float) -> tuple[Map,
     droop, slant = rng.uniform(-0.03, 0.05), rng.normal(0, 0.012)
     for k in range(3):
         wave = 0.008 * _smooth(rng, (1, flat.x.shape[1]), 5, 1)
-        line = first + k * step * (1 - 0.12 * np.abs(flat.u[:1]) ** 2) - droop * flat.u[:1] ** 2 * (k - 0.6) + slant * flat.u[:1] + wave
+        line = (
+            first
+            + k * step * (1 - 0.12 * np.abs(flat.u[:1]) ** 2)
+            - droop * flat.u[:1] ** 2 * (k - 0.6)
+            + slant * flat.u[:1]
+            + wave
+        )
         below = flat.y - line * tall
         deep = depth_mm * (0.55 + 0.75 * np.abs(flat.u) ** 2)
         relief += deep * np.where(below < 0, np.clip(1 + below / 13, 0, 1) ** 1.5, np.clip(1 - below / 1.6, 0, 1))
@@ -204,10 +212,17 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
     albedo = albedo * (1 + cv2.resize(grain, shape[::-1], interpolation=cv2.INTER_LINEAR))[..., None]
     shade = shade * (1 - 0.16 * np.clip(1 - np.minimum(flat.y, flat.to_bottom) / 1.2, 0, 1))
     shade = shade * np.clip(1 + 0.10 * cv2.blur(np.minimum(relief, 1.5), (5, 5)) - 0.05, 0.8, 1.1)
-    return Fabric(np.clip(albedo, 0.02, 0.98).astype(np.float32), relief.astype(np.float32), shade.astype(np.float32), gloss.astype(np.float32))
+    return Fabric(
+        np.clip(albedo, 0.02, 0.98).astype(np.float32),
+        relief.astype(np.float32),
+        shade.astype(np.float32),
+        gloss.astype(np.float32),
+    )
 
 
-def _valve(flat: Flat, relief: Map, albedo: np.ndarray, gloss: Map, shade: Map, radius: float, colour: RGB) -> tuple[Map, np.ndarray, Map, Map]:
+def _valve(
+    flat: Flat, relief: Map, albedo: np.ndarray, gloss: Map, shade: Map, radius: float, colour: RGB
+) -> tuple[Map, np.ndarray, Map, Map]:
     """A round outlet below the mouth, with slots."""
     y0 = 0.6 * float(flat.y[-1, flat.y.shape[1] // 2])
     inside, inner = _disc(flat, 0, y0, radius), _disc(flat, 0, y0, radius * 0.72)

@@ -36,7 +36,9 @@ def grain_std(image: UInt8[np.ndarray, "h w 3"], within: Bool[np.ndarray, "h w"]
         smooth = cv2.GaussianBlur(current, (0, 0), sigma)
         values = np.abs(current - smooth)[within]
         # The 0.3 quantile of a normal distribution's absolute values is 0.3853 standard deviations: features lie above it.
-        spreads.append(float(np.partition(values, int(0.3 * len(values)))[int(0.3 * len(values))]) / 0.3853 if len(values) > 64 else 0.0)
+        spreads.append(
+            float(np.partition(values, int(0.3 * len(values)))[int(0.3 * len(values))]) / 0.3853 if len(values) > 64 else 0.0
+        )
         current = smooth
     return spreads[0], spreads[1]
 

@@ -134,9 +134,7 @@ def vertex_normals(mesh_px: Float[np.ndarray, "468 3"]) -> Float[np.ndarray, "46
     return _canonical_normals() @ FaceFrame.of(mesh_px).rotation.T
 
 
-def contact_shadow(
-    alpha: Float[np.ndarray, "h w"], light: Light, reach_px: float, strength: float
-) -> Float[np.ndarray, "h w"]:
+def contact_shadow(alpha: Float[np.ndarray, "h w"], light: Light, reach_px: float, strength: float) -> Float[np.ndarray, "h w"]:
     """What an object close to the skin leaves of the light around it: soft, and longer away from the light."""
     out = np.ones(alpha.shape, np.float32)
     place = _box(alpha, int(5 * reach_px) + 2)

@@ -14,7 +14,9 @@ _f = np.float32
 
 @kernel
 @no_type_check
-def paint(index, weights, triangles, material, normals, across, down, texel, plain, maps, light, main, inside, block, colour, alpha):
+def paint(
+    index, weights, triangles, material, normals, across, down, texel, plain, maps, light, main, inside, block, colour, alpha
+):
     """Mean colour (premultiplied, 0-1) and coverage of each `block` x `block` square of samples.
 
     `maps` (h, w, 7): albedo, slopes of the relief across and down, shade, gloss. `plain` (v, 4): colour and gloss of plain parts.

@@ -36,7 +36,9 @@ def _grid_triangles(rows: int, columns: int) -> np.ndarray:
 SHELL_TRIANGLES = _grid_triangles(ROWS, COLUMNS)
 
 
-def band(head: Head, start: np.ndarray, end: np.ndarray, width_mm: float, thick_mm: float, colour: RGB, slack: float = 0.0) -> Part:
+def band(
+    head: Head, start: np.ndarray, end: np.ndarray, width_mm: float, thick_mm: float, colour: RGB, slack: float = 0.0
+) -> Part:
     """A strap from one point to another along the skin, as a rounded ribbon; `slack` lets it sag downwards, mm."""
     ends = head.angles(np.stack((start, end)))
     t = np.linspace(0, 1, _STEPS)[:, None]
@@ -106,7 +108,11 @@ def _lathe(centre: np.ndarray, axis: np.ndarray, profile: list[tuple[float, floa
 def filters(shell: Shell, rng: np.random.Generator) -> list[Part]:
     """Two round cartridges on the cheeks of a half-mask respirator."""
     radius, deep = rng.uniform(30, 36), rng.uniform(14, 20)
-    choices: tuple[tuple[RGB, RGB], ...] = (((0.30, 0.31, 0.33), (0.80, 0.33, 0.50)), ((0.26, 0.27, 0.29), (0.42, 0.43, 0.46)), ((0.55, 0.56, 0.58), (0.86, 0.84, 0.80)))
+    choices: tuple[tuple[RGB, RGB], ...] = (
+        ((0.30, 0.31, 0.33), (0.80, 0.33, 0.50)),
+        ((0.26, 0.27, 0.29), (0.42, 0.43, 0.46)),
+        ((0.55, 0.56, 0.58), (0.86, 0.84, 0.80)),
+    )
     body, face = choices[int(rng.integers(3))]
     parts = []
     row = int(ROWS * 0.56)
@@ -115,6 +121,22 @@ def filters(shell: Shell, rng: np.random.Generator) -> list[Part]:
         axis = np.array([side * 0.80, -0.18, 0.58])
         axis /= np.linalg.norm(axis)
         base = seat - 2 * axis
-        parts.append(_lathe(base, axis, [(radius * 0.5, 0), (radius * 0.55, 8), (radius, 8.5), (radius, deep), (radius * 0.96, deep + 1.5)], body, 0.25))
-        parts.append(_lathe(base, axis, [(radius * 0.96, deep + 1.4), (radius * 0.9, deep + 2.2), (radius * 0.5, deep + 2.8), (0.01, deep + 3)], face, 0.05))
+        parts.append(
+            _lathe(
+                base,
+                axis,
+                [(radius * 0.5, 0), (radius * 0.55, 8), (radius, 8.5), (radius, deep), (radius * 0.96, deep + 1.5)],
+                body,
+                0.25,
+            )
+        )
+        parts.append(
+            _lathe(
+                base,
+                axis,
+                [(radius * 0.96, deep + 1.4), (radius * 0.9, deep + 2.2), (radius * 0.5, deep + 2.8), (0.01, deep + 3)],
+                face,
+                0.05,
+            )
+        )
     return parts

@@ -68,7 +68,9 @@ def sunglasses(
         def alpha(s: float) -> np.ndarray:
             solid = np.zeros(shape, np.float32)
             for side in (-1, 1):
-                solid = np.maximum(solid, polygon_alpha(shape, sitting.place(_front(_rim(style, style.rim), side, s, style))[:, :2]))
+                solid = np.maximum(
+                    solid, polygon_alpha(shape, sitting.place(_front(_rim(style, style.rim), side, s, style))[:, :2])
+                )
             return solid
 
         size = size_for(alpha, landmarks468_px, coverage, wanted, (0.7, 1.6))
@@ -139,9 +141,7 @@ def _on_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([x, y, _FRONT_Z + x * x / (2 * _WRAP_CM) + 0.12 * (y + 2.2)], -1)
 
 
-def _front_layer(
-    shape: tuple[int, int], frame: FaceFrame, scene: Scene, style: _Style, size: float, noise: np.ndarray
-) -> Layer:
+def _front_layer(shape: tuple[int, int], frame: FaceFrame, scene: Scene, style: _Style, size: float, noise: np.ndarray) -> Layer:
     """Both lenses with their rims, and the bridge between them."""
     lenses, rims = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     colour = np.zeros((*shape, 3), np.float32)
@@ -224,9 +224,7 @@ def _bridge(shape: tuple[int, int], frame: FaceFrame, style: _Style, size: float
     return out
 
 
-def _temple(
-    shape: tuple[int, int], frame: FaceFrame, scene: Scene, style: _Style, side: int, size: float
-) -> Layer | None:
+def _temple(shape: tuple[int, int], frame: FaceFrame, scene: Scene, style: _Style, side: int, size: float) -> Layer | None:
     """The arm from the hinge to the ear; None where the head hides it."""
     hinge = _front(np.array([2.75, -1.25]), side, size, style) + np.array([side * style.rim, 0.0, 0.0])
     ear = _EAR * (side, 1, 1)

@@ -143,7 +143,9 @@ def _flat(matrix: np.ndarray, points: np.ndarray, target: np.ndarray, extent: tu
     corners = np.array([[0, 0, 1], [w, 0, 1], [w, h, 1], [0, h, 1]], np.float64) @ matrix.T
     if (corners[:, 2] < 0.05).any() or np.linalg.det(matrix) <= 0:
         return False
-    return bool(np.ptp(corners[:, :2] / corners[:, 2:], axis=0).max() < 6 * np.ptp(target, axis=0).max() * max(w, h) / np.ptp(points))
+    return bool(
+        np.ptp(corners[:, :2] / corners[:, 2:], axis=0).max() < 6 * np.ptp(target, axis=0).max() * max(w, h) / np.ptp(points)
+    )
 
 
 def _refined(matrix: np.ndarray, points: np.ndarray, target: np.ndarray) -> np.ndarray:

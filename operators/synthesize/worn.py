@@ -152,7 +152,9 @@ class MaskWearer:
         start, end = (high if target > high else low), share(height, other)
         if (end - target) * (start - target) >= 0:
             return replace(placement, height=height, size=other)
-        return replace(placement, height=height, size=_solve(lambda s: share(height, s), placement.size, other, start, end, target))
+        return replace(
+            placement, height=height, size=_solve(lambda s: share(height, s), placement.size, other, start, end, target)
+        )
 
     def _rough_share(self, face: FittedFace, head: Head, view: View, shell: Shell) -> float:
         """Share of the face that the shell covers, from a small picture."""
