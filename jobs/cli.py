@@ -34,6 +34,9 @@ _EXAMPLES = {
   unmask synthesize --input faces/ --output masked/ --source.image_list people.csv --source.split test
 
 What it writes is what the other jobs read: unmask reconstruct --input masked/samples …""",
+    "pairs": """examples:
+  unmask pairs --input photos/ --source.masks masks/ --output pairs/ --pair.size_px 256
+  unmask pairs --input photos/ --source.masks masks/ --source.hole_colour black --output pairs/ --pair.crop face --pack true""",
     "evaluate": """examples:
   unmask synthesize  --input faces/ --output masked/
   unmask reconstruct --input masked/samples --output restored/

@@ -28,6 +28,7 @@ from operators.metrics.measurer import PixelMeasurerConfig
 from operators.metrics.perceptual import PerceptualMeasurerConfig
 from operators.morphable.fitter import MorphableFitterConfig
 from operators.morphable.render import FaceRendererConfig
+from operators.preprocess import PairPreparerConfig
 from operators.segment.grabcut import GrabcutSegmenterConfig
 from operators.segment.sam import SamSegmenterConfig
 from operators.sheets import ResultSheetConfig, SampleSheetConfig
@@ -89,6 +90,38 @@ class SynthesizeConfig(JobConfig):
         return section not in ("align", "segment", "fit") or self.mask.kind == "worn"
 
 
+class PairsConfig(JobConfig):
+    """Everything that a run of `pairs` depends on."""
+
+    job: ClassVar[str] = "pairs"
+    about: ClassVar[str] = (
+        "Photos with masks in, training pairs of one size and format out; what has no partner is dropped and listed."
+    )
+    writes: ClassVar[str] = "samples/ artifacts/ dropped.csv"
+
+    input: str = Field("", description="folder, glob, file or s3:// URI of the photos")
+    output: str = Field("", description="folder or s3:// URI that pairs go to")
+    pack: bool = Field(False, description="pack the pairs of each unit into a tar (WebDataset) instead of single files")
+    source: SourceConfig = SourceConfig()
+    decode: ImageDecoderConfig = ImageDecoderConfig()
+    detect: FaceDetectorConfig = FaceDetectorConfig()
+    pair: PairPreparerConfig = PairPreparerConfig()
+    sheet: SampleSheetConfig = SampleSheetConfig()
+    storage: StorageConfig = StorageConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+    def uses(self, section: str) -> bool:
+        """Faces are looked for only when pictures are cut around them."""
+        return section != "detect" or self.pair.crop == "face"
+
+    def finish(self, storage: Storage) -> str | None:
+        """The list of what was dropped, and the report."""
+        from jobs.pairs import conclude
+
+        dropped = conclude(self, storage)
+        return super().finish(storage) or dropped
+
+
 class EvaluateConfig(JobConfig):
     """Everything that a run of `evaluate` depends on."""
 
@@ -141,4 +174,6 @@ class EvaluateConfig(JobConfig):
         return conclude(self, storage)
 
 
-JOBS: dict[str, type[JobConfig]] = {config.job: config for config in (ReconstructConfig, SynthesizeConfig, EvaluateConfig)}
+JOBS: dict[str, type[JobConfig]] = {
+    config.job: config for config in (ReconstructConfig, SynthesizeConfig, PairsConfig, EvaluateConfig)
+}

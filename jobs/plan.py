@@ -30,6 +30,7 @@ from operators.metrics.perceptual import PerceptualMeasurer, PerceptualMeasurerC
 from operators.morphable.bases import basis_path
 from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.morphable.render import FaceRenderer, FaceRendererConfig
+from operators.preprocess import PairPreparer, PairPreparerConfig
 from operators.segment.grabcut import GrabcutSegmenter, GrabcutSegmenterConfig
 from operators.segment.sam import SamSegmenter, SamSegmenterConfig
 from operators.sheets import ResultSheet, ResultSheetConfig, SampleSheet, SampleSheetConfig
@@ -53,6 +54,7 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
     WornMaskerConfig: FaceMasker,
     TemplateMaskerConfig: FaceMasker,
     SampleSheetConfig: SampleSheet,
+    PairPreparerConfig: PairPreparer,
     BaselineFillerConfig: BaselineFiller,
     PixelMeasurerConfig: PixelMeasurer,
     PerceptualMeasurerConfig: PerceptualMeasurer,
