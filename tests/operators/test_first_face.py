@@ -45,7 +45,7 @@ def test_the_face_under_the_hole_is_chosen():
     hole[:, 60:] = True
     batch = Batch.from_images([encode(hole)] * 3, given_mask_bytes=[encode(hole), None, b"broken"])
     batch.set_faces(np.array([0, 0, 1, 1, 2]))
-    points = np.zeros((5, 68, 2), np.float32) + [20, 25]
+    points = np.full((5, 68, 2), (20, 25), np.float32)
     points[[1, 3]] += [60, 0]
     batch.put("landmarks68_px", points)
     found = FaceChooser()(batch).rows["result_landmarks68_px"]
