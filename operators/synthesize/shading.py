@@ -16,7 +16,27 @@ _KNEE = _f(0.86)
 
 @kernel
 @no_type_check
-def paint(index, weights, triangles, material, normals, across, down, texel, plain, maps, light, main, inside, shown, outside, hair, block, colour, alpha):
+def paint(
+    index,
+    weights,
+    triangles,
+    material,
+    normals,
+    across,
+    down,
+    texel,
+    plain,
+    maps,
+    light,
+    main,
+    inside,
+    shown,
+    outside,
+    hair,
+    block,
+    colour,
+    alpha,
+):
     """Mean colour (premultiplied, 0-1) and coverage of each `block` x `block` square of samples.
 
     `maps` (h, w, 7): albedo, slopes of the relief across and down, shade, gloss. `plain` (v, 4): colour and gloss of plain parts.

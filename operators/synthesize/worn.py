@@ -17,7 +17,7 @@ from operators.synthesize.base import MASK_TYPES, Layer, Outfit
 from operators.synthesize.fabric import Fabric, Flat, weave
 from operators.synthesize.head import Head, HeadMaker
 from operators.synthesize.photo import grain, grain_std, sharpness_px, skin_likeness
-from operators.synthesize.scene import Scene, build_scene
+from operators.synthesize.assembly import Assembly, assemble
 from operators.synthesize.shading import paint
 from operators.synthesize.shadow import contact_shadow, light_direction
 from operators.synthesize.shell import CUTS, Placement, Shell, lay_shell
@@ -142,7 +142,7 @@ class MaskWearer:
         low, high = np.nanmin(landmarks, 0), np.nanmax(landmarks, 0)
         scale = 160 / max(float((high - low).max()), 1e-3)
         width, height = (max(int(value), 1) for value in np.ceil((high - low) * scale))
-        scene = build_scene(head, view, shell, [])
+        scene = assemble(head, view, shell, [])
         index, _ = scene.rasterize((float(low[0]), float(low[1])), scale, height, width)
         inside = hull((landmarks - low) * scale, height, width)
         return float((index[inside] >= len(head.triangles)).mean()) if inside.any() else 0.0
@@ -154,7 +154,7 @@ class MaskWearer:
         height, width = image.shape[:2]
         colour, alpha = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
         shade = np.ones((height, width), np.float32)
-        scene = build_scene(head, view, shell, parts)
+        scene = assemble(head, view, shell, parts)
         margin = 14 * view.px_per_mm + 4
         seen = scene.placed[scene.head :, :2]
         if not np.isfinite(scene.placed).all():
@@ -172,7 +172,9 @@ class MaskWearer:
         fabric = weave(cut, outfit, flat, seed, wrinkles)
         photo = np.ascontiguousarray(image[window])
         landmarks = np.asarray(face.landmarks468_px)[:, :2] - (x0, y0)
-        behind = 1 - cv2.erode(hull(landmarks, y1 - y0, x1 - x0).astype(np.float32), np.ones((3, 3), np.uint8), iterations=_rim(view))
+        behind = 1 - cv2.erode(
+            hull(landmarks, y1 - y0, x1 - x0).astype(np.float32), np.ones((3, 3), np.uint8), iterations=_rim(view)
+        )
         shown = skin_likeness(photo, landmarks), cv2.GaussianBlur(behind, (0, 0), max(view.px_per_mm, 0.5))
         rgb, cover = self._paint(scene, index, weights, fabric, flat, shown, face, samples, seed)
         sharp = _sharpness(image, np.asarray(face.landmarks468_px)[:, :2])
@@ -190,7 +192,7 @@ class MaskWearer:
         return Layer(colour, alpha, shade)
 
     def _paint(
-        self, scene: Scene, index: np.ndarray, weights: np.ndarray, fabric: Fabric, flat: Flat, shown: tuple[np.ndarray, np.ndarray],
+        self, scene: Assembly, index: np.ndarray, weights: np.ndarray, fabric: Fabric, flat: Flat, shown: tuple[np.ndarray, np.ndarray],
         face: FittedFace, samples: int, seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         rows, columns = fabric.shade.shape
@@ -228,7 +230,15 @@ def _rim(view: View) -> int:
 
 
 def _is_fitted(face: FittedFace) -> bool:
-    numbers = (face.identity, face.expression, face.light, face.rotation_deg, face.translation, face.focal_px, face.crop_from_image)
+    numbers = (
+        face.identity,
+        face.expression,
+        face.light,
+        face.rotation_deg,
+        face.translation,
+        face.focal_px,
+        face.crop_from_image,
+    )
     return all(np.isfinite(n).all() for n in numbers) and bool(np.isfinite(face.landmarks468_px[:, :2]).all(1).any())
 
 
