@@ -133,8 +133,8 @@ def test_rows_without_a_face_and_faces_that_stopped(people):
 def two_faces(people) -> Batch:
     """A small face on the left, most confident, and a large one on the right that overlaps it."""
     picture = np.concatenate([people[0].image, people[1].image], 1)
-    small = people[0].landmarks_px * np.float32(0.6) + np.float32([50, 40, 0])
-    return batch_of([picture], [[small, people[1].landmarks_px + np.float32([SIZE * 0.4, 0, 0])]])
+    small = people[0].landmarks_px * np.float32(0.6) + np.array([50, 40, 0], np.float32)
+    return batch_of([picture], [[small, people[1].landmarks_px + np.array([SIZE * 0.4, 0, 0], np.float32)]])
 
 
 def test_several_faces_of_a_picture(people):
