@@ -10,6 +10,8 @@ from jaxtyping import Float
 TURNED_DEG = 13.0
 """Beyond this angle a face takes a template drawn from the side."""
 
+FARTHEST_PX = 1e6
+
 _JAW, _LEFT_EYE, _RIGHT_EYE = slice(0, 17), slice(36, 42), slice(42, 48)
 _BRIDGE_TOP, _BRIDGE_END = 27, 30
 _LOWER_LIP = (54, 55, 56, 57, 58, 59, 48, 60, 67, 66, 65, 64)
@@ -41,13 +43,13 @@ def six_points(landmarks68_px: Float[np.ndarray, "68 2"]) -> SixPoints:
     line at half the nose's length and with the line from the bridge to the lower lip. The angle is that of the bridge
     minus that of the latter line.
     Where the jaw is not crossed an ellipse through it is, then the jaw points 0 and 16, 4 and 12, or 8 stand in. Landmarks
-    that are not finite give NaN; nothing raises. Source: Anwar and Raychowdhury, "Masked face recognition for secure
+    that are not finite, or farther away than any picture is large, give NaN; nothing raises. Source: Anwar and Raychowdhury, "Masked face recognition for secure
     authentication", 2020, and its code.
     """
     p = np.asarray(landmarks68_px, np.float64)
     if p.shape != (68, 2):
         raise ValueError(f"expected 68 2 landmarks, got {p.shape}: pass one face's iBUG-68 points")
-    if not np.isfinite(p).all():
+    if not (np.abs(p) < FARTHEST_PX).all():
         return SixPoints(np.full((6, 2), np.nan), float("nan"))
     jaw, left, right = p[_JAW], p[_LEFT_EYE].mean(0), p[_RIGHT_EYE].mean(0)
     between, bridge = (left + right) / 2, p[_BRIDGE_TOP]
