@@ -27,6 +27,24 @@ _EXAMPLES = {
   unmask reconstruct --input photos/ --output restored/ --inpaint.kind telea --detect.max_faces 4 --dry-run
   unmask reconstruct --input photos/ --output restored/ --render.views_deg=-45,0,45 --render.mesh_formats obj,glb
   ray job submit --working-dir . -- python -m jobs.reconstruct --input s3://… --output s3://…""",
+    "synthesize": """examples:
+  unmask synthesize --input faces/ --output masked/
+  unmask synthesize --input faces/ --output masked/ --mask.outfits 'surgical*3,kn95,cloth-dots,none' --mask.coverage 0.3,0.5
+  unmask synthesize --input faces/ --output masked/ --mask.kind template --mask.templates MaskTheFace/masks --pack true
+  unmask synthesize --input faces/ --output masked/ --source.image_list people.csv --source.split test
+
+What it writes is what the other jobs read: unmask reconstruct --input masked/samples …""",
+    "pairs": """examples:
+  unmask pairs --input photos/ --source.masks masks/ --output pairs/ --pair.size_px 256
+  unmask pairs --input photos/ --source.masks masks/ --source.hole_colour black --output pairs/ --pair.crop face --pack true""",
+    "evaluate": """examples:
+  unmask synthesize  --input faces/ --output masked/
+  unmask reconstruct --input masked/samples --output restored/
+  unmask evaluate    --input masked/samples --results ours=restored/,telea,navier_stokes,masked --output evaluation/
+  unmask evaluate    --input masked/ --source.masks holes/ --source.truths originals/ --source.hole_colour black \\
+                     --results tfill=tfill/,telea --output evaluation/
+
+python -m jobs.evaluation.compare A B compares two evaluations picture by picture.""",
 }
 _CODES = """
 Run the same command again after an interruption: what is committed is skipped.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobs.storage import Storage, StorageConfig
 
 # Where results come from and go to, and how work is spread: none of it may change an output byte.
-NOT_FINGERPRINTED = ("input", "output", "storage", "execution")
+NOT_FINGERPRINTED = ("input", "output", "results", "storage", "execution")
 
 
 POOLS = "execution.pools."
@@ -75,9 +75,9 @@ class JobConfig(BaseModel):
 
     def fingerprint(self, operators: Mapping[str, str], assets: Mapping[str, str]) -> str:
         """SHA-256 over what decides the output: config, operator versions and asset hashes, each by name."""
-        return fingerprint_of(self.identity(operators, assets))
+        return fingerprint_of(self.fingerprinted(operators, assets))
 
-    def identity(self, operators: Mapping[str, str], assets: Mapping[str, str]) -> dict[str, Any]:
+    def fingerprinted(self, operators: Mapping[str, str], assets: Mapping[str, str]) -> dict[str, Any]:
         """What the fingerprint is taken of."""
         config = {name: value for name, value in self.resolved().items() if name not in NOT_FINGERPRINTED}
         return {"config": config, "operators": dict(operators), "assets": dict(assets)}

@@ -58,6 +58,7 @@ class PoolsConfig(OperatorConfig):
     pixels: PoolConfig = PoolConfig()
     perceptual: PoolConfig = PoolConfig()
     features: PoolConfig = PoolConfig()
+    choose: PoolConfig = PoolConfig()
     identity: PoolConfig = PoolConfig()
     write: PoolConfig = PoolConfig()
 

@@ -17,7 +17,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 
 import operators
+from jobs.image_lists import chosen_labels
+from jobs.storage import StorageConfig
 from operators.assets import AssetStore
 from operators.batch import Batch
 from operators.faces.detector import FaceDetector, FaceDetectorConfig
@@ -88,14 +90,17 @@ class Photos:
     landmarks: list[np.ndarray] = field(default_factory=list)
 
 
-def find_photos(root: Path) -> list[Path]:
-    """Photos under a folder, in name order."""
-    return sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+def find_photos(root: Path, names: Collection[str] | None = None) -> list[Path]:
+    """Photos under a folder, in name order; with `names` (paths without suffix) only those."""
+    photos = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return [p for p in photos if names is None or p.relative_to(root).with_suffix("").as_posix() in names]
 
 
-def read_photos(root: Path, landmarks: Landmarks, config: LearnBaseConfig, say: Say) -> Photos:
-    """Photos that have landmarks and a large enough face. Errors: ValueError when none has."""
-    photos, found = Photos(), find_photos(root)
+def read_photos(
+    root: Path, landmarks: Landmarks, config: LearnBaseConfig, say: Say, names: Collection[str] | None = None
+) -> Photos:
+    """Photos (of those in `names`) that have landmarks and a large enough face. Errors: ValueError when none has."""
+    photos, found = Photos(), find_photos(root, names)
     for path in found:
         points = landmarks(path)
         if points is None or eye_distance(points[:, :2]) < config.min_eye_distance_px:
@@ -290,6 +295,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--mesh", type=Path, metavar="OBJ|NPZ", default=MESH, help="the face mesh with UV (default: the project's own)"
     )
+    result.add_argument("--image-list", metavar="CSV", help="learn only from the photos that this list names")
+    result.add_argument("--split", default="", help="with --image-list: only from photos of this split, e.g. train")
     result.add_argument("--landmarks", type=Path, metavar="NPZ", help="use these landmarks, and detect none")
     for f in fields(LearnBaseConfig):
         shown = " ".join(f.default) if isinstance(f.default, tuple) else f.default
@@ -311,11 +318,12 @@ def main(arguments: list[str] | None = None) -> int:
     values: dict[str, Any] = {f.name: getattr(options, f.name) for f in fields(LearnBaseConfig)}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     config = LearnBaseConfig(**values)
+    names = set(chosen_labels(options.image_list, options.split, StorageConfig())) if options.image_list else None
     if options.landmarks:
         landmarks = cached_landmarks(options.photos, options.landmarks)
     else:
-        landmarks = detected_landmarks(find_photos(options.photos), say)
-    photos = read_photos(options.photos, landmarks, config, say)
+        landmarks = detected_landmarks(find_photos(options.photos, names), say)
+    photos = read_photos(options.photos, landmarks, config, say, names)
     topology = read_topology(options.mesh)
     if options.evaluate:
         evaluate(photos, topology, config, options.evaluate, say)

@@ -17,15 +17,24 @@ from operators.faces.aligner import FaceAligner, FaceAlignerConfig
 from operators.faces.detector import FaceDetector, FaceDetectorConfig
 from operators.faces.landmarker import FaceLandmarker, FaceLandmarkerConfig
 from operators.faces.paste import FacePaster, FacePasterConfig
+from operators.first_face import FaceChooser, FaceChooserConfig
 from operators.hole import HolePlanner, HolePlannerConfig
 from operators.images import ImageDecoder, ImageDecoderConfig
 from operators.inpaint.prior import PriorInpainter, PriorInpainterConfig
 from operators.inpaint.telea import TeleaInpainter, TeleaInpainterConfig
+from operators.inpaint.whole import BaselineFiller, BaselineFillerConfig
+from operators.metrics.features import FeatureExtractor, FeatureExtractorConfig
+from operators.metrics.identity import IdentityEmbedder, IdentityEmbedderConfig
+from operators.metrics.measurer import PixelMeasurer, PixelMeasurerConfig
+from operators.metrics.perceptual import PerceptualMeasurer, PerceptualMeasurerConfig
 from operators.morphable.bases import basis_path
 from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.morphable.render import FaceRenderer, FaceRendererConfig
+from operators.preprocess import PairPreparer, PairPreparerConfig
 from operators.segment.grabcut import GrabcutSegmenter, GrabcutSegmenterConfig
 from operators.segment.sam import SamSegmenter, SamSegmenterConfig
+from operators.sheets import ResultSheet, ResultSheetConfig, SampleSheet, SampleSheetConfig
+from operators.synthesize.masker import FaceMasker, TemplateMaskerConfig, WornMaskerConfig
 from operators.types import Operator, OperatorConfig
 
 OPERATORS: dict[type[OperatorConfig], type[Any]] = {
@@ -42,6 +51,17 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
     TeleaInpainterConfig: TeleaInpainter,
     FacePasterConfig: FacePaster,
     ArtifactEncoderConfig: ArtifactEncoder,
+    WornMaskerConfig: FaceMasker,
+    TemplateMaskerConfig: FaceMasker,
+    SampleSheetConfig: SampleSheet,
+    PairPreparerConfig: PairPreparer,
+    BaselineFillerConfig: BaselineFiller,
+    PixelMeasurerConfig: PixelMeasurer,
+    PerceptualMeasurerConfig: PerceptualMeasurer,
+    FeatureExtractorConfig: FeatureExtractor,
+    FaceChooserConfig: FaceChooser,
+    IdentityEmbedderConfig: IdentityEmbedder,
+    ResultSheetConfig: ResultSheet,
 }
 """Which operator a config belongs to; the order of operators is that of the job config's sections."""
 

@@ -80,8 +80,8 @@ class WriteActor:
 def _items(table: pa.Table) -> Iterator[Item]:
     for text in table["item"].to_pylist():
         values = json.loads(text)
-        files = tuple((name, size) for name, size in values["shard"].pop("files"))
-        yield Shard(**values["shard"], files=files), frozenset(values["done"])
+        files, labels = (tuple(tuple(part) for part in values["shard"].pop(name)) for name in ("files", "labels"))
+        yield Shard(**values["shard"], files=files, labels=labels), frozenset(values["done"])
 
 
 @dataclass(frozen=True)

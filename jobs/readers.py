@@ -40,6 +40,10 @@ def read_samples(
     samples = read(open_storage(shard.root, storage), shard, config, roles, notes)
     if shard.kind == "images":
         samples = with_side_folders(samples, config, roles, storage)
+    if shard.result:
+        from jobs.results import result_samples
+
+        samples = result_samples(samples, shard, config, storage, notes)
     labels = {name: (subject, group) for name, subject, group in shard.labels}
     for sample in samples:
         if sample.name in labels:

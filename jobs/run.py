@@ -74,7 +74,7 @@ def prepare(config: JobConfig, stages: Sequence[Stage] | None = None) -> Prepare
     except ValueError as error:
         raise ConfigError(f"output: {error}") from None
     chosen = tuple(stages) if stages is not None else plan_stages(config)
-    identity = config.identity(operator_versions(chosen), asset_hashes(chosen))
+    identity = config.fingerprinted(operator_versions(chosen), asset_hashes(chosen))
     try:
         shards = config.expand(list_shards(config.input, config.storage, config.source))
     except ValueError as error:

@@ -54,6 +54,7 @@ class SourceConfig(OperatorConfig):
     split: str = option("", "with image_list: read only images of this split (or of these: train,val); empty = of all")
     masks: str | None = option(None, "images: folder or s3:// URI with masks of the same names; none = x.mask.png beside x")
     truths: str | None = option(None, "images: the same for pictures without the mask; none = x.truth.png beside x")
+    ignore_masks: bool = option(False, "leave masks that come with the input aside: the job finds them by itself")
     hole_colour: Literal["white", "black"] = option("white", "what marks the occluder, the part to fill, in given masks")
 
 
@@ -80,7 +81,8 @@ class Shard:
     @property
     def fingerprint(self) -> str:
         """Changes when files of the shard are added, removed, renamed or resized."""
-        text = json.dumps([self.kind, [[printable(name), size] for name, size in self.files]])
+        parts: list[Any] = [self.kind, [[printable(name), size] for name, size in self.files]]
+        text = json.dumps(parts + [list(extra) for extra in (self.labels, self.result) if extra])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -191,6 +193,8 @@ def _batch(shard: Shard, samples: list[Sample], names: NameTable, row: int) -> B
         **{column: [sample.pictures.get(role) for sample in samples] for role, column in PICTURE_ROLES.items()},
         "image_sha256": [hashlib.sha256(sample.image).hexdigest() if sample.image else "" for sample in samples],
     }
+    if shard.result:
+        columns |= _result_columns(shard, samples)
     keys = [names.key(sample.name) for sample in samples]
     batch = Batch.from_images([sample.image for sample in samples], keys, shard.name, **columns)
     for i, sample in enumerate(samples):
@@ -198,6 +202,23 @@ def _batch(shard: Shard, samples: list[Sample], names: NameTable, row: int) -> B
             status, kind, message = sample.trouble
             batch.mark_row(i, status, OPERATOR, kind, printable(message).replace("\0", "\\0"))
     return batch
+
+
+def _result_columns(shard: Shard, samples: list[Sample]) -> dict[str, Any]:
+    """What an evaluation's rows say beside the pictures: method, baseline, and what they are compared with."""
+    from jobs.results import Result
+
+    result = Result.from_text(shard.result)
+    digests = {
+        f"{role}_sha256": [hashlib.sha256(data).hexdigest() if (data := s.pictures.get(role)) else "" for s in samples]
+        for role in ("truth", "mask")
+    }
+    return {
+        "method": [result.method] * len(samples),
+        "baseline": [result.state if result.kind == "baseline" else ""] * len(samples),
+        "result_mask_bytes": [sample.pictures.get("result_mask") for sample in samples],
+        **digests,
+    }
 
 
 def _image_shards(uri: str, root: str, files: list[ObjectInfo], config: SourceConfig, labels: Labels | None) -> list[Shard]:

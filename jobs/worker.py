@@ -38,7 +38,8 @@ class Work:
     def roles(self) -> frozenset[str]:
         """Which pictures beside an image some operator reads."""
         wanted = {name for stage in self.stages for name in stage.operator.info.reads}
-        return frozenset(role for role, column in PICTURE_ROLES.items() if column in wanted)
+        left = {"mask"} if self.config.source.ignore_masks else set()
+        return frozenset(role for role, column in PICTURE_ROLES.items() if column in wanted) - left
 
     @property
     def versions(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from operators.batch import Batch
+from operators.faces.geometry import to_integer_centres
 from operators.images import ImageError, decode_rgb, encode
 from operators.morphable.export import mtl, rename_material
 from operators.morphable.ply import rename_texture
@@ -28,6 +29,7 @@ class ArtifactEncoderConfig(OperatorConfig):
     occluder: bool = option(False, "face0_occluder.png: white = mask or other occluder")
     visible_face: bool = option(False, "face0_visible_face.png: white = visible skin")
     hole: bool = option(False, "face0_hole.png: white = filled")
+    occluders: bool = option(False, "occluder.png: the occluders of all faces, in the photo's own pixels; evaluate compares it")
     edges: bool = option(False, "face0_edges.png: edge map")
     inpainted: bool = option(False, "face0_inpainted.png: the crop with its hole filled")
     overlay: bool = option(True, "face0_overlay.jpg: the rendered face over the crop")
@@ -51,11 +53,11 @@ class ArtifactEncoder:
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
         "ArtifactEncoder",
-        "2",
+        "3",
         (
-            *("image_bytes", "restored_bytes", "crop", "occluder", "visible_face", "hole", "edge_map", "inpainted", "overlay"),
-            *("render", "render_mask", "views", "view_angles_deg", "mesh_texture", "mesh_obj", "mesh_ply"),
-            "mesh_glb",
+            *("image_bytes", "width_px", "height_px", "restored_bytes", "crop", "crop_from_image", "occluder", "visible_face"),
+            *("hole", "edge_map", "inpainted", "overlay", "render", "render_mask", "views", "view_angles_deg", "mesh_texture"),
+            *("mesh_obj", "mesh_ply", "mesh_glb"),
         ),
         ("artifact_bytes",),
     )
@@ -74,11 +76,24 @@ class ArtifactEncoder:
 
     def _row(self, batch: Batch, i: int) -> dict[str, bytes]:
         files = self._thumbnails(batch, i) if self.config.thumbnails else {}
+        if self.config.occluders and "occluder" in batch.faces:
+            files["occluder.png"] = encode(self._occluders(batch, i))
         for j in np.flatnonzero(batch.face_row == i):
             face = {name: values[j] for name, values in batch.faces.items()}
             prefix = f"face{int(face['face_index'])}"
             files |= {f"{prefix}_{name}": data for name, data in self._face(face, prefix).items()}
         return files
+
+    def _occluders(self, batch: Batch, i: int) -> Bool[np.ndarray, "h w"]:
+        """Occluders of all faces of a row that were segmented, in the pixels of its photo."""
+        size = (int(batch.rows["width_px"][i]), int(batch.rows["height_px"][i]))
+        found = np.zeros(size[::-1], bool)
+        for j in np.flatnonzero(batch.face_row == i):
+            occluder, to_crop = batch.faces["occluder"][j], batch.faces["crop_from_image"][j]
+            if occluder.any() and np.isfinite(to_crop).all():
+                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+                found |= cv2.warpAffine(occluder.astype(np.float32), to_integer_centres(to_crop), size, flags=flags) >= 0.5
+        return found
 
     def _thumbnails(self, batch: Batch, i: int) -> dict[str, bytes]:
         try:

@@ -183,6 +183,11 @@ class Batch:
             array = full
         self.rows[name] = array
 
+    def replace_images(self, images: Sequence[bytes | None]) -> None:
+        """Other encoded pictures in place of `image_bytes`; frames decoded from the old ones are forgotten."""
+        self.rows["image_bytes"] = list(images)
+        self._frames = {}
+
     # frames -------------------------------------------------------------------------------------------------------
     def frame(self, i: int | np.integer) -> np.ndarray:
         """Row i decoded within `limits`: RGB uint8 HWC, EXIF applied, read-only.

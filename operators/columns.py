@@ -32,8 +32,15 @@ REGIONS = {"hole": "inside the hole", "rim": "in the 16 px around the hole", "im
 
 def _evaluation_columns() -> tuple[Column, ...]:
     """What `evaluate` measures of one picture against its truth; NaN where there was nothing to measure."""
-    columns = [Column("hole_pixels", "int64", "pixels inside the hole", job=EVALUATE)]
-    columns.append(Column("rim_pixels", "int64", "pixels in the 16 px around the hole", job=EVALUATE))
+    columns = [
+        Column("method", STRING, "what made the picture that is measured", job=EVALUATE),
+        Column("baseline", STRING, "truth, masked, telea or navier_stokes, made on the spot; else empty", job=EVALUATE),
+        Column("truth_sha256", STRING, "of the encoded truth; empty when there is none", job=EVALUATE),
+        Column("mask_sha256", STRING, "of the encoded hole; empty when there is none", job=EVALUATE),
+        Column("input_bytes", BYTES, "encoded picture with the mask, as it went in", manifest=False, job=EVALUATE),
+    ]  # fmt: skip
+    columns += [Column("hole_pixels", "int64", "pixels inside the hole", job=EVALUATE)]
+    columns += [Column("rim_pixels", "int64", "pixels in the 16 px around the hole", job=EVALUATE)]
     for region, where in REGIONS.items():
         columns += [
             Column(f"psnr_{region}_db", "float64", f"peak signal-to-noise ratio {where}, dB", job=EVALUATE),

@@ -121,7 +121,9 @@ class PairPreparer:
         small_hole = scaled_hole(hole[cut], shape)
         share = float(small_hole.mean())
         if share < config.min_hole or not small_hole.any():
-            raise EmptyMaskError(f"{share:.2%} of the crop is hole, less than min_hole = {config.min_hole:.2%}: is hole_in right?")
+            raise EmptyMaskError(
+                f"{share:.2%} of the crop is hole, less than min_hole = {config.min_hole:.2%}: is hole_in right?"
+            )
         if share > config.max_hole:
             raise FullMaskError(f"{share:.1%} of the crop is hole, more than max_hole = {config.max_hole:.1%}: is hole_in right?")
         suffix = "jpg" if config.format == "jpeg" else "png"

@@ -178,8 +178,8 @@ def _plain_rows(manifests: Sequence[pa.Table]) -> tuple[list[dict[str, Any]], li
         poses = _first_faces(table["faces"], "rotation_deg") if "faces" in names else [None] * len(table)
         for i, row in enumerate(light.to_pylist()):
             meta = _meta(metas[i])
-            row |= {name: value for name, value in _described(meta).items() if row.get(name) in (None, "")}
-            row |= _files(files[i] or ())
+            told = _described(meta) | _files(files[i] or ())
+            row |= {name: value for name, value in told.items() if row.get(name) in (None, "")}
             row["at"] = len(heavy)
             heavy.append({name: values[i] for name, values in found.items()} | {"meta": meta, "rotation_deg": poses[i]})
             rows.append(row)

@@ -95,7 +95,7 @@ def paired(values: np.ndarray) -> np.ndarray:
     """Pictures for which every method that has this metric at all has a value; infinity is one."""
     known = ~np.isnan(values)
     used = known.any(1, keepdims=True)
-    return (known | ~used).all(0) & used.any()
+    return np.asarray((known | ~used).all(0) & used.any())
 
 
 def dimensions(evaluated: Evaluated) -> dict[str, np.ndarray]:

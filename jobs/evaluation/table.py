@@ -44,7 +44,7 @@ def grid(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """What has to be read with the numbers."""
     bootstrap, pictures = summary["bootstrap"], summary["paired"]
-    people = f" of {pictures['people']:,} people" if pictures["people"] else ""
+    people = f" of {pictures['people']:,} {'people' if pictures['people'] > 1 else 'person'}" if pictures["people"] else ""
     lines = [
         f"{pictures['pictures']:,} pictures{people} that every method has, of {summary['pictures']:,}. "
         f"Mean [{bootstrap['level']:.0%} interval: {bootstrap['resamples']:,} bootstrap resamples of {bootstrap['drawn']}]."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Subject:
         return replace(self, columns=columns)
 
 
+@runtime_checkable
 class Dresser(Protocol):
     """A system that puts masks on faces; `shadow` scales shadows, `coverage` is a range to aim for."""
 

@@ -57,7 +57,9 @@ class Flat:
         """A shell at `height` x `width` texels that span it from edge to edge."""
         cloth_mm = shell.cloth_mm
         rows, columns = cloth_mm.shape[:2]
-        u, v = np.meshgrid(np.linspace(0, columns - 1, width, dtype=np.float32), np.linspace(0, rows - 1, height, dtype=np.float32))
+        u, v = np.meshgrid(
+            np.linspace(0, columns - 1, width, dtype=np.float32), np.linspace(0, rows - 1, height, dtype=np.float32)
+        )
         place = cv2.remap(cloth_mm, u, v, cv2.INTER_LINEAR)
         x, y = place[..., 0], place[..., 1]
         to_side = np.minimum(x - x[:, :1], x[:, -1:] - x)
@@ -140,7 +142,9 @@ def _pleats(flat: Flat, rng: np.random.Generator, depth_mm: float) -> tuple[Map,
         below = line - flat.level
         deep = depth_mm * (0.7 + 0.6 * np.abs(flat.u) ** 2) * np.clip(1 + 0.4 * uneven, 0.2, 2)
         relief += deep * np.where(below < 0, np.clip(1 + below / 13, 0, 1) ** 1.5, np.clip(1 - below / 1.6, 0, 1))
-        shade *= 1 - 0.34 * np.where(below > 0, np.exp(-np.maximum(below, 0) / 2.2), np.exp(np.minimum(below, 0) / 0.5)) * (0.75 + 0.25 * np.abs(flat.u))
+        shade *= 1 - 0.34 * np.where(below > 0, np.exp(-np.maximum(below, 0) / 2.2), np.exp(np.minimum(below, 0) / 0.5)) * (
+            0.75 + 0.25 * np.abs(flat.u)
+        )
     return relief, shade
 
 
@@ -245,7 +249,12 @@ def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> F
     shade = shade * (1 - 0.16 * np.clip(1 - np.minimum(flat.y, flat.to_bottom) / 1.2, 0, 1))
     shade = shade * np.clip(1 - 0.05 * flat.hollow, 0.84, 1.06)
     shade = shade * np.clip(1 + 0.10 * cv2.blur(np.minimum(relief, 1.5), (5, 5)) - 0.05, 0.8, 1.1)
-    return Fabric(np.clip(albedo, 0.02, 0.98).astype(np.float32), relief.astype(np.float32), shade.astype(np.float32), gloss.astype(np.float32))
+    return Fabric(
+        np.clip(albedo, 0.02, 0.98).astype(np.float32),
+        relief.astype(np.float32),
+        shade.astype(np.float32),
+        gloss.astype(np.float32),
+    )
 
 
 def _stamp(shape: tuple[int, int], rng: np.random.Generator, side: float) -> Map:
@@ -258,7 +267,9 @@ def _stamp(shape: tuple[int, int], rng: np.random.Generator, side: float) -> Map
     return cv2.resize(ink, shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
 
 
-def _valve(flat: Flat, relief: Map, albedo: np.ndarray, gloss: Map, shade: Map, radius: float, colour: RGB) -> tuple[Map, np.ndarray, Map, Map]:
+def _valve(
+    flat: Flat, relief: Map, albedo: np.ndarray, gloss: Map, shade: Map, radius: float, colour: RGB
+) -> tuple[Map, np.ndarray, Map, Map]:
     """A round outlet below the mouth, with slots."""
     y = (flat.v - 0.6) * flat.y[-1, flat.y.shape[1] // 2]
     ring = np.hypot(flat.x, y) - radius
@@ -268,4 +279,3 @@ def _valve(flat: Flat, relief: Map, albedo: np.ndarray, gloss: Map, shade: Map, 
     albedo = albedo + inside[..., None] * (np.array(colour, np.float32) - albedo)
     shade = shade * (1 - 0.45 * slots) * (1 - 0.3 * _bell(np.maximum(ring, 0), 2.5) * (1 - inside))
     return relief, albedo, gloss * (1 - inside) + 0.3 * inside, shade
-

@@ -66,7 +66,10 @@ class HeadMaker:
             inner = self.rim if ring == 0 else count + (ring - 1) * n + np.arange(n)
             outer = count + ring * n + np.arange(n)
             # The rim runs with the face on its left; what continues outward turns the other way round.
-            quads += [np.stack((np.roll(inner, -1), inner, outer), 1), np.stack((np.roll(inner, -1), outer, np.roll(outer, -1)), 1)]
+            quads += [
+                np.stack((np.roll(inner, -1), inner, outer), 1),
+                np.stack((np.roll(inner, -1), outer, np.roll(outer, -1)), 1),
+            ]
         self.triangles = np.concatenate((basis.triangles, *quads)).astype(np.int32) if n else basis.triangles.astype(np.int32)
         self.rasterizer = NumbaRasterizer(perspective=False)
 
@@ -138,7 +141,9 @@ class Head:
         shape = angles.shape[:-1]
         x = ((angles[..., 0] + _SIDE_DEG) / _STEP_DEG - 0.5).astype(np.float32).reshape(1, -1)
         y = ((_HIGH_DEG - angles[..., 1]) / _STEP_DEG - 0.5).astype(np.float32).reshape(1, -1)
-        return cv2.remap(self.distances, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(shape).astype(np.float64)
+        return (
+            cv2.remap(self.distances, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(shape).astype(np.float64)
+        )
 
 
 def unit(angles: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 3"]:

@@ -20,7 +20,7 @@ from operators.types import OperatorConfig, OperatorInfo, option, row_seed
 
 EVERYDAY = (
     "surgical_blue*30", "surgical_white*12", "surgical_green*4", "surgical-#2b2b2e*8",
-    "cloth-#1d1d20*12", "cloth-#6c7078*4", "cloth-#27365e*4", "cloth-#7c2632*2", "cloth-floral*3", "cloth-dots*2",
+    "cloth-#1d1d20*12", "cloth-#6c7078*4", "cloth-#27365e*4", "cloth-#7c2632*2", "cloth-flowers*3", "cloth-dots*2",
     "cloth-plaid*2", "kn95*9", "n95*5", "kn95-#232326*3",
 )  # fmt: skip
 """Shares of what people wear in the street: mostly surgical, some plain or printed cloth, some respirators."""
@@ -207,6 +207,7 @@ class FaceMasker:
         return {
             "image_id": rows["image_id"][i],
             "subject": rows["subject"][i],
+            "group": rows["group"][i],
             "width_px": shape[1],
             "height_px": shape[0],
             "kind": getattr(self.config, "kind", ""),

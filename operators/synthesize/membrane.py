@@ -21,7 +21,10 @@ def stencil(directions: Float[np.ndarray, "rows columns 3"], across: float) -> F
     node = d[1:-1, 1:-1]
     out = np.zeros((*d.shape[:2], 4))
     inner = out[1:-1, 1:-1]
-    for share, one, two, first, second in ((across, 0, 1, (left, right), (up, down)), (1 - across, 2, 3, (up, down), (left, right))):
+    for share, one, two, first, second in (
+        (across, 0, 1, (left, right), (up, down)),
+        (1 - across, 2, 3, (up, down), (left, right)),
+    ):
         total = first[0] + first[1]
         along = (total * node).sum(-1)
         other = second[1] - second[0]

@@ -9,12 +9,13 @@ from jaxtyping import Float, UInt8
 
 from operators.synthesize.base import Layer, Outfit
 from operators.synthesize.strokes import rectangle, strokes
+from operators.synthesize.sunglasses import sunglasses
 
 Image = UInt8[np.ndarray, "h w 3"]
 Mesh = Float[np.ndarray, "468 k"]
 Occluder = Callable[[np.ndarray, np.ndarray, Outfit, int, "tuple[float, float] | None"], Layer]
 
-OCCLUDERS: dict[str, Occluder] = {"rectangle": rectangle, "strokes": strokes}
+OCCLUDERS: dict[str, Occluder] = {"rectangle": rectangle, "strokes": strokes, "sunglasses": sunglasses}
 
 
 def occluder_layer(

@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 _FINE, _COARSE = 0.6, 1.8
+_NO_EDGE, _TYPICAL = 0.5, 0.6
 
 
 def sharpness_px(grey: Float[np.ndarray, "h w"]) -> float:
-    """Standard deviation of the blur that the strongest edges show, px, between 0.35 and 3.
+    """Standard deviation of the blur that the strongest edges show, px, between 0.35 and 3; 0.6 where there are none.
 
     An edge of blur s, blurred by t, has a slope proportional to 1 / sqrt(s^2 + t^2): two blurs give s (Zhuo and Sim 2011).
     """
@@ -21,6 +22,8 @@ def sharpness_px(grey: Float[np.ndarray, "h w"]) -> float:
         slopes.append(slope.ravel())
     count = max(len(slopes[0]) // 100, 1)
     strongest = np.argpartition(slopes[0], -count)[-count:]
+    if float(np.median(slopes[0][strongest])) < _NO_EDGE:
+        return _TYPICAL
     ratio = float(np.median(slopes[0][strongest] / np.maximum(slopes[1][strongest], 1e-6)))
     if ratio <= 1.02:
         return 3.0
@@ -36,7 +39,9 @@ def grain_std(image: UInt8[np.ndarray, "h w 3"], within: Bool[np.ndarray, "h w"]
         smooth = cv2.GaussianBlur(current, (0, 0), sigma)
         values = np.abs(current - smooth)[within]
         # The 0.3 quantile of a normal distribution's absolute values is 0.3853 standard deviations: features lie above it.
-        spreads.append(float(np.partition(values, int(0.3 * len(values)))[int(0.3 * len(values))]) / 0.3853 if len(values) > 64 else 0.0)
+        spreads.append(
+            float(np.partition(values, int(0.3 * len(values)))[int(0.3 * len(values))]) / 0.3853 if len(values) > 64 else 0.0
+        )
         current = smooth
     return spreads[0], spreads[1]
 

@@ -153,4 +153,6 @@ def _picture(path: str, cloth_mm: np.ndarray) -> np.ndarray:
     image = _file(path)
     per_mm = max(image.shape[:2]) / _PICTURE_MM
     u, v = (((c * per_mm) + n / 2) % n for c, n in zip((cloth_mm[..., 0], cloth_mm[..., 1]), image.shape[1::-1], strict=True))
-    return cv2.remap(image, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP) / np.float32(255)
+    return cv2.remap(
+        image, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+    ) / np.float32(255)

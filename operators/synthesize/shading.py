@@ -16,13 +16,33 @@ _KNEE = _f(0.86)
 
 @kernel
 @no_type_check
-def paint(index, weights, triangles, material, normals, across, down, texel, plain, maps, light, main, inside, shown, hair, block, colour, alpha):
+def paint(
+    index,
+    weights,
+    triangles,
+    material,
+    normals,
+    across,
+    down,
+    texel,
+    plain,
+    maps,
+    light,
+    main,
+    inside,
+    shown,
+    outside,
+    hair,
+    block,
+    colour,
+    alpha,
+):
     """Mean colour (premultiplied, 0-1) and coverage of each `block` x `block` square of samples.
 
     `maps` (h, w, 7): albedo, slopes of the relief across and down, shade, gloss. `plain` (v, 4): colour and gloss of plain parts.
     `light` (9, 3) in the viewer's frame, `main` its main direction; `inside` is the cloth's other side.
     `shown` (height, width) is 0 where something of the photo, such as hair, lies in front of parts that are UNDER_HAIR and, as
-    far as `hair` says, in front of the cloth's outer parts.
+    far as `hair` says, in front of the cloth's outer parts, but for what lies `outside` of the face: that is background.
     """
     height, width = alpha.shape
     rows, columns = maps.shape[0], maps.shape[1]
@@ -47,7 +67,7 @@ def paint(index, weights, triangles, material, normals, across, down, texel, pla
                         v = w[0] * texel[a, 1] + w[1] * texel[b, 1] + w[2] * texel[c, 1]
                         u, v = min(max(u, _f(0)), _f(columns - 1)), min(max(v, _f(0)), _f(rows - 1))
                         outer = (abs(_f(2) * u / _f(columns - 1) - _f(1)) - _f(0.5)) * _f(4)
-                        share = _f(1) - hair * min(max(outer, _f(0)), _f(1)) * (_f(1) - shown[y, x])
+                        share = _f(1) - hair * min(max(outer, _f(0)), _f(1)) * (_f(1) - max(shown[y, x], outside[y, x]))
                         x0, y0 = min(np.int64(u), columns - 2), min(np.int64(v), rows - 2)
                         fx, fy = u - _f(x0), v - _f(y0)
                         for k in range(7):

@@ -17,7 +17,11 @@ def light_direction(light: Float[np.ndarray, "9 3"]) -> Float[np.ndarray, "3"]:
 
 
 def contact_shadow(
-    alpha: Float[np.ndarray, "h w"], skin: Float[np.ndarray, "h w"], light: Float[np.ndarray, "9 3"], px_per_mm: float, strength: float
+    alpha: Float[np.ndarray, "h w"],
+    skin: Float[np.ndarray, "h w"],
+    light: Float[np.ndarray, "9 3"],
+    px_per_mm: float,
+    strength: float,
 ) -> Float[np.ndarray, "h w"]:
     """Factor of the photo's brightness, 1 = no shadow. `skin` is where a shadow can fall (0-1)."""
     direction = light_direction(light)

@@ -153,7 +153,8 @@ def _flat(matrix: np.ndarray, points: np.ndarray, target: np.ndarray, extent: tu
     u, v, scale = matrix @ [*points.mean(0), 1]
     if not _has_area((matrix[:2, :2] - np.outer([u / scale, v / scale], matrix[2, :2])) / scale):
         return False
-    return bool(np.ptp(corners[:, :2] / corners[:, 2:], axis=0).max() < 6 * np.ptp(target, axis=0).max() * max(w, h) / np.ptp(points))
+    largest = 6 * np.ptp(target, axis=0).max() * max(w, h) / np.ptp(points, axis=0).max()
+    return bool(np.ptp(corners[:, :2] / corners[:, 2:], axis=0).max() < largest)
 
 
 def _refined(matrix: np.ndarray, points: np.ndarray, target: np.ndarray) -> np.ndarray:

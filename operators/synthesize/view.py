@@ -53,7 +53,14 @@ class View:
         rotation = camera.rotation_from_deg(torch.as_tensor(np.asarray(rotation_deg), dtype=torch.float64)[None])[0].numpy()
         whole = np.vstack((np.asarray(crop_from_image, np.float64), (0, 0, 1)))
         inverse = np.linalg.inv(whole)[:2]
-        bare = cls(rotation, np.asarray(translation_mm, np.float64), float(focal_px), crop_px / 2, inverse, np.zeros((*_FIELD.shape[:2], 2)))
+        bare = cls(
+            rotation,
+            np.asarray(translation_mm, np.float64),
+            float(focal_px),
+            crop_px / 2,
+            inverse,
+            np.zeros((*_FIELD.shape[:2], 2)),
+        )
         placed = bare.place(head, head.landmarks)
         residual = np.nan_to_num(landmarks_px - placed[:, :2])
         directions = unit(head.angles(head.landmarks))
@@ -90,7 +97,9 @@ class View:
         return scale * self.focal_px / max(float(self.translation_mm[2]), 1.0)
 
 
-def hull(landmarks_px: Float[np.ndarray, "468 k"], height: int, width: int, scale: float = 1.0) -> Bool[np.ndarray, "height width"]:
+def hull(
+    landmarks_px: Float[np.ndarray, "468 k"], height: int, width: int, scale: float = 1.0
+) -> Bool[np.ndarray, "height width"]:
     """The face's region: pixels inside the convex hull of its landmarks."""
     points = landmarks_px[np.isfinite(landmarks_px[:, :2]).all(1), :2]
     out = np.zeros((height, width), np.uint8)

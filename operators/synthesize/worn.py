@@ -17,7 +17,7 @@ from operators.synthesize.base import MASK_TYPES, Layer, Outfit
 from operators.synthesize.fabric import Fabric, Flat, weave
 from operators.synthesize.head import Head, HeadMaker
 from operators.synthesize.photo import grain, grain_std, sharpness_px, skin_likeness
-from operators.synthesize.scene import Scene, build_scene
+from operators.synthesize.assembly import Assembly, assemble
 from operators.synthesize.shading import paint
 from operators.synthesize.shadow import contact_shadow, light_direction
 from operators.synthesize.shell import CUTS, Placement, Shell, lay_shell
@@ -41,8 +41,9 @@ class FittedFace:
     albedo: Float[np.ndarray, " albedo"] | None = None
 
     @classmethod
-    def of(cls, faces: dict[str, np.ndarray], index: int, crop_px: int = 256) -> FittedFace:
-        """Face `index` of a batch's face columns."""
+    def of(cls, faces: dict[str, np.ndarray], index: int, crop_px: int | None = None) -> FittedFace:
+        """Face `index` of a batch's face columns; `crop_px` is the crop's size where the column `crop` is gone."""
+        crop_px = crop_px or int(faces["crop"].shape[1])
         names = ("identity", "expression", "light", "rotation_deg", "translation", "crop_from_image", "landmarks468_px", "albedo")
         parts: dict[str, Any] = {name: np.asarray(faces[name][index]) for name in names}
         return cls(**parts, focal_px=float(faces["focal_px"][index]), crop_px=crop_px)
@@ -99,11 +100,16 @@ class MaskWearer:
         """The mask as a layer of the whole picture.
 
         `coverage` is a target share of the face, reached by moving the upper edge and, beyond that, by size;
-        `Worn.coverage` says what was reached. A face outside the picture gives an empty layer.
+        `Worn.coverage` says what was reached. A face that was not fitted (NaN) or that
+        lies outside the picture gives an empty layer.
         Errors: ValueError for an outfit whose type is no mask.
         """
         if outfit.type not in MASK_TYPES:
             raise ValueError(f"outfit type {outfit.type!r} is no mask: choose one of {', '.join(MASK_TYPES)}")
+        if not _is_fitted(face):
+            height, width = image.shape[:2]
+            blank = np.zeros((height, width), np.float32)
+            return Worn(Layer(np.zeros((height, width, 3), np.float32), blank, blank + 1), 0.0, 0.0)
         rng = np.random.default_rng([seed, 0])
         head = self.maker(np.concatenate((face.identity, face.expression)))
         view = View.of(
@@ -136,7 +142,7 @@ class MaskWearer:
         low, high = np.nanmin(landmarks, 0), np.nanmax(landmarks, 0)
         scale = 160 / max(float((high - low).max()), 1e-3)
         width, height = (max(int(value), 1) for value in np.ceil((high - low) * scale))
-        scene = build_scene(head, view, shell, [])
+        scene = assemble(head, view, shell, [])
         index, _ = scene.rasterize((float(low[0]), float(low[1])), scale, height, width)
         inside = hull((landmarks - low) * scale, height, width)
         return float((index[inside] >= len(head.triangles)).mean()) if inside.any() else 0.0
@@ -148,7 +154,7 @@ class MaskWearer:
         height, width = image.shape[:2]
         colour, alpha = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
         shade = np.ones((height, width), np.float32)
-        scene = build_scene(head, view, shell, parts)
+        scene = assemble(head, view, shell, parts)
         margin = 14 * view.px_per_mm + 4
         seen = scene.placed[scene.head :, :2]
         if not np.isfinite(scene.placed).all():
@@ -161,13 +167,17 @@ class MaskWearer:
         extent = max(x1 - x0, y1 - y0)
         samples = 3 if extent < 160 else 2 if extent < 720 else 1
         index, weights = scene.rasterize((float(x0), float(y0)), float(samples), (y1 - y0) * samples, (x1 - x0) * samples)
-        texels = int(np.clip(1.5 * np.ptp(seen[: scene.cloth, 0]), 96, 720))
+        texels = int(np.clip(1.4 * np.ptp(seen[: scene.cloth, 0]), 96, 960))
         flat = Flat.of(shell, max(texels * 3 // 4, 64), texels)
         fabric = weave(cut, outfit, flat, seed, wrinkles)
         photo = np.ascontiguousarray(image[window])
-        shown = skin_likeness(photo, np.asarray(face.landmarks468_px)[:, :2] - (x0, y0))
+        landmarks = np.asarray(face.landmarks468_px)[:, :2] - (x0, y0)
+        behind = 1 - cv2.erode(
+            hull(landmarks, y1 - y0, x1 - x0).astype(np.float32), np.ones((3, 3), np.uint8), iterations=_rim(view)
+        )
+        shown = skin_likeness(photo, landmarks), cv2.GaussianBlur(behind, (0, 0), max(view.px_per_mm, 0.5))
         rgb, cover = self._paint(scene, index, weights, fabric, flat, shown, face, samples, seed)
-        sharp = sharpness_px(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32))
+        sharp = _sharpness(image, np.asarray(face.landmarks468_px)[:, :2])
         soften = float(np.sqrt(max(sharp**2 - _EDGE_PX**2, 0.3**2)))
         both = cv2.GaussianBlur(np.dstack((rgb, cover)), (0, 0), soften)
         cover = np.clip(both[..., 3], 0, 1)
@@ -182,7 +192,7 @@ class MaskWearer:
         return Layer(colour, alpha, shade)
 
     def _paint(
-        self, scene: Scene, index: np.ndarray, weights: np.ndarray, fabric: Fabric, flat: Flat, shown: np.ndarray,
+        self, scene: Assembly, index: np.ndarray, weights: np.ndarray, fabric: Fabric, flat: Flat, shown: tuple[np.ndarray, np.ndarray],
         face: FittedFace, samples: int, seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         rows, columns = fabric.shade.shape
@@ -200,7 +210,7 @@ class MaskWearer:
         inside = np.clip(0.5 * fabric.albedo.mean((0, 1)) + 0.45, 0, 1).astype(np.float32)
         paint(
             index, weights, scene.triangles, scene.material, scene.normals, scene.across, scene.down, texel, scene.plain, maps,
-            light, (main / np.linalg.norm(main)).astype(np.float32), inside, shown, hair, samples, out, cover,
+            light, (main / np.linalg.norm(main)).astype(np.float32), inside, *shown, hair, samples, out, cover,
         )  # fmt: skip
         return out, cover
 
@@ -214,10 +224,40 @@ class MaskWearer:
         return out
 
 
+def _rim(view: View) -> int:
+    """Pixels along the face's outline where background may show, because outline and fit differ."""
+    return max(round(3 * view.px_per_mm), 1)
+
+
+def _is_fitted(face: FittedFace) -> bool:
+    numbers = (
+        face.identity,
+        face.expression,
+        face.light,
+        face.rotation_deg,
+        face.translation,
+        face.focal_px,
+        face.crop_from_image,
+    )
+    return all(np.isfinite(n).all() for n in numbers) and bool(np.isfinite(face.landmarks468_px[:, :2]).all(1).any())
+
+
+def _sharpness(image: np.ndarray, landmarks_px: np.ndarray) -> float:
+    """The photo's own blur at the face, eyes and brows included, px."""
+    height, width = image.shape[:2]
+    low, high = np.nanmin(landmarks_px, 0), np.nanmax(landmarks_px, 0)
+    x0, y0 = (int(value) for value in np.clip(low, 0, (width - 1, height - 1)))
+    x1, y1 = (int(value) for value in np.clip(np.ceil(high), 1, (width, height)))
+    part = np.ascontiguousarray(image[y0:y1, x0:x1])
+    if min(part.shape[:2]) < 8:
+        part = image
+    return sharpness_px(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32))
+
+
 def _on_cloth(light: np.ndarray) -> np.ndarray:
     """Light with less colour: part of what the fit calls coloured light is the colour of this person's skin."""
     tint = np.maximum(light[0], 1e-3)
-    return light * (tint.mean() / tint) ** np.float32(0.4)
+    return light * (tint.mean() / tint) ** np.float32(0.55)
 
 
 def _as_colourful(rgb: np.ndarray, photo: np.ndarray) -> np.ndarray:

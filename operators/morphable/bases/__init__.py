@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,8 @@ SHIPPED = ("open_face",)
 CONVERTED = ("ict_facekit", "bfm2009_front", "bfm2009_full", "flame2020", "flame2023")
 """Bases that `python -m jobs.assets convert` puts into the cache; `NAME_face` is the same, cut to the face."""
 FACE = "_face"
+MEAN = "_mean"
+"""`NAME_mean` is a base without any modes: only pose and light are left to fit. A baseline."""
 
 
 def bases_folder() -> Path:
@@ -33,13 +36,13 @@ def basis_path(name_or_path: str | Path) -> Path | None:
 
     Errors: FileNotFoundError naming the choices and what to run.
     """
-    name = str(name_or_path)
+    name = str(name_or_path).removesuffix(MEAN)
     if name == "synthetic":
         return None
     if name in SHIPPED:
         return MODELS / f"{name}.npz"
     base = name.removesuffix(FACE)
-    path = bases_folder() / f"{base}.npz" if base in CONVERTED else Path(name_or_path)
+    path = bases_folder() / f"{base}.npz" if base in CONVERTED else Path(name)
     if path.is_file():
         return path
     if base in CONVERTED:
@@ -52,13 +55,17 @@ def load_basis(name_or_path: str | Path) -> FaceBasis:
     """A base by name, or from a file; read once per process.
 
     Names: `open_face` (ships), the `CONVERTED` ones, `NAME_face` (a converted one without ears, neck and scalp, for drawing over
-    photos), and the made-up `synthetic`. Files: .npz of the formats `face_basis/1`, `open_face/3`, or ICT-FaceKit's arrays.
+    photos), `NAME_mean` (any of them without modes: the mean face), and the made-up `synthetic`. Files: .npz of the formats
+    `face_basis/1`, `open_face/3`, or ICT-FaceKit's arrays.
     Errors: FileNotFoundError naming the choices and what to run; BasisError when a file is damaged or of another format.
     """
+    name = str(name_or_path)
+    if name.endswith(MEAN) and not Path(name).is_file():
+        return _mean(load_basis(name.removesuffix(MEAN)))
     path = basis_path(name_or_path)
     if path is None:
         return _synthetic()
-    name, stamp = str(name_or_path), path.stat()
+    stamp = path.stat()
     face_only = name.endswith(FACE) and name.removesuffix(FACE) in CONVERTED
     return _read(path.resolve(), face_only, stamp.st_mtime_ns, stamp.st_size)
 
@@ -66,6 +73,12 @@ def load_basis(name_or_path: str | Path) -> FaceBasis:
 @lru_cache(maxsize=1)
 def _synthetic() -> FaceBasis:
     return synthetic_basis()
+
+
+def _mean(basis: FaceBasis) -> FaceBasis:
+    """The base with one mode of each kind that does nothing."""
+    none = {name: 0 * getattr(basis, name)[:1] for name in ("identity", "expression", "albedo")}
+    return replace(basis, name=f"{basis.name}{MEAN}", **none)
 
 
 @lru_cache(maxsize=4)

@@ -86,7 +86,9 @@ def test_a_turned_head_hides_the_far_side() -> None:
         rim = fitted.landmarks468_px[:, 0]
         edge, beyond = (columns.max(), rim.max()) if far > 0 else (columns.min(), rim.min())
         assert far * (edge - beyond) < 0.12 * np.ptp(rim)
-        whole = np.flatnonzero((wearer()(photo(), face(0.0), Outfit("surgical"), 2, None, WearStyle(straps=False)).layer.alpha >= 0.5).any(0))
+        whole = np.flatnonzero(
+            (wearer()(photo(), face(0.0), Outfit("surgical"), 2, None, WearStyle(straps=False)).layer.alpha >= 0.5).any(0)
+        )
         assert np.ptp(columns) < 0.95 * np.ptp(whole)
 
 
