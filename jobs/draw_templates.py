@@ -97,7 +97,9 @@ class TemplateArtist:
         translation = np.array([0.0, 0.0, _DISTANCE_MM / unit_mm], np.float32)
         focal = PX_PER_MM * _DISTANCE_MM
         turn = camera.rotation_from_deg(torch.from_numpy(rotation)[None])
-        placed = camera.to_camera(torch.from_numpy(np.asarray(points, np.float32))[None], turn, torch.from_numpy(translation)[None])
+        placed = camera.to_camera(
+            torch.from_numpy(np.asarray(points, np.float32))[None], turn, torch.from_numpy(translation)[None]
+        )
         seen = camera.project(placed, torch.tensor([focal]), _SIZE_PX)[0].numpy()
         light = np.zeros((9, 3), np.float32)
         for band, strength in _LIGHT.items():

@@ -14,9 +14,7 @@ def face68(centre=(100.0, 100.0), size: float = 60.0, turn: float = 0.0, roll_de
     ring = 2 * np.pi * np.arange(6) / 6
     eyes = [np.stack([x - 0.15 * np.cos(ring), -0.3 - 0.08 * np.sin(ring)], 1) for x in (-0.45, 0.45)]
     outer, inner = 2 * np.pi * np.arange(12) / 12, 2 * np.pi * np.arange(8) / 8
-    mouth = [
-        np.stack([0.7 * turn - r * np.cos(a), 0.6 - 0.5 * r * np.sin(a)], 1) for r, a in ((0.35, outer), (0.25, inner))
-    ]
+    mouth = [np.stack([0.7 * turn - r * np.cos(a), 0.6 - 0.5 * r * np.sin(a)], 1) for r, a in ((0.35, outer), (0.25, inner))]
     face = np.concatenate([jaw, brows, bridge, nose, *eyes, *mouth]) * size
     cos, sin = np.cos(np.radians(roll_deg)), np.sin(np.radians(roll_deg))
     return face @ np.array([[cos, sin], [-sin, cos]]) + np.asarray(centre)

@@ -100,7 +100,8 @@ def test_colours_and_prints_show_and_folds_stay():
 def test_the_weight_of_a_colour_says_how_much_of_it_shows():
     image, face = skin(), face68((100.0, 110.0))
     shades = [
-        template_layer(image, face, Outfit("surgical", (0, 0, 255), colour_weight=w), template_set()).layer for w in (0.0, 0.5, 1.0)
+        template_layer(image, face, Outfit("surgical", (0, 0, 255), colour_weight=w), template_set()).layer
+        for w in (0.0, 0.5, 1.0)
     ]
     reds = [float(np.median(layer.colour[layer.alpha > 0.99][:, 0])) for layer in shades]
     assert reds[0] > reds[1] > reds[2] and abs(reds[1] - (reds[0] + reds[2]) / 2) < 3
