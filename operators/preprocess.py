@@ -79,7 +79,8 @@ class PairPreparer:
     """Writes `sample_bytes` of every live row that is a pair: `png` (or `jpg`), `mask.png`, `truth.png` where the truth came
     along, and `json` with the crop; every other row is rejected and says why.
 
-    A crop around the face needs `FaceDetector` before it. Pictures shrink by area averages and grow by Lanczos; a mask's pixel is hole where at least half of what it covers is.
+    A crop around the face needs `FaceDetector` before it. Pictures shrink by area averages and grow by Lanczos; a mask's pixel
+    is hole where at least half of what it covers is.
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
