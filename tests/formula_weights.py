@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.models import alexnet
 
 
 def formula(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -31,3 +32,10 @@ def formula_weights(like: Mapping[str, Tensor], gain: float = 1.4) -> dict[str, 
             value = value * gain / np.sqrt(np.prod(shape[1:]))
         out[name] = torch.from_numpy(np.asarray(value, np.float32))
     return out
+
+
+def alexnet_weights() -> dict[str, Tensor]:
+    """torchvision's AlexNet without its classifier: what LPIPS takes of the official file."""
+    with torch.device("meta"):  # shapes are enough
+        like = alexnet().state_dict()
+    return formula_weights({name: value for name, value in like.items() if name.startswith("features")})

@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torchvision.models import alexnet
 
 from jobs import assets
 from operators.assets import AssetEntry, AssetError, AssetStore, read_bases, sha256_of
 from operators.morphable.bases import load_basis
+from tests.formula_weights import alexnet_weights
 from tests.operators.morphable.bases import stand_ins
 from tests.tiny_tflite import tiny_network
 
@@ -225,7 +225,7 @@ def test_obtained_networks_are_explained_and_converted_from_their_file(tmp_path,
     text = capsys.readouterr().out
     assert "pt_inception-2015-12-05-6726825d.pth" in text and "begins with 6726825d" in text and "(not here)" in text
     file = tmp_path / "alexnet-owt-7be5be79.pth"
-    torch.save({name: value for name, value in alexnet().state_dict().items() if name.startswith("features")}, file)
+    torch.save(alexnet_weights(), file)
     assert assets.main(["convert", "lpips_alex", str(file)]) == 1
     assert "expected sha256 7be5be79…" in capsys.readouterr().err
     assert assets.main(["convert", "lpips_alex", str(file), "--any-bytes"]) == 0

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision.models import alexnet
 
 from operators.assets import (
     AssetEntry,
@@ -20,6 +19,7 @@ from operators.assets import (
     sha256_of,
 )
 from operators.networks.obtained import NETWORKS
+from tests.formula_weights import alexnet_weights
 from tests.tiny_tflite import tiny_network
 
 
@@ -118,8 +118,7 @@ def test_where_the_cache_lies(monkeypatch, tmp_path):
 
 
 def alexnet_file(path: Path, **change) -> Path:
-    weights = {name: value for name, value in alexnet().state_dict().items() if name.startswith("features")}
-    torch.save(weights | change, path)
+    torch.save(alexnet_weights() | change, path)
     return path
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision.models import alexnet
 
 from operators.assets import AssetEntry, AssetStore, read_networks, sha256_of
 from operators.networks.dlib_resnet import DlibResNet
 from operators.networks.inception import FidInception
-from tests.formula_weights import formula_weights
+from tests.formula_weights import alexnet_weights, formula_weights
 
 
 def with_inception(root: Path) -> AssetStore:
@@ -21,8 +20,7 @@ def with_inception(root: Path) -> AssetStore:
 
 def with_alexnet(root: Path) -> AssetStore:
     file = root / "alexnet.pth"
-    official = alexnet().state_dict()
-    torch.save(formula_weights({name: value for name, value in official.items() if name.startswith("features")}), file)
+    torch.save(alexnet_weights(), file)
     return _obtained(root, "lpips_alex", file)
 
 
