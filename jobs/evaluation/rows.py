@@ -20,6 +20,7 @@ import torch
 from jobs.evaluation.catalogue import PER_IMAGE, TRUTH
 from jobs.storage import Storage
 from operators.metrics.geometry import rotation_error_deg
+from operators.metrics.landmarks import landmark_nme
 from operators.morphable.camera import rotation_from_deg
 
 ROWS = "metrics.parquet"
@@ -105,6 +106,7 @@ def join(manifests: Sequence[pa.Table]) -> Evaluated:
     rows, heavy = _plain_rows(manifests)
     if not rows:
         raise RowsError("the evaluation has no rows: nothing was measured")
+    _name_apart(rows)
     _derive(rows, heavy)
     rows.sort(key=lambda row: (row["method"], row["key"]))
     table = pa.Table.from_pylist([{name: row.get(name) for name in SCHEMA.names} for row in rows], schema=SCHEMA)
@@ -164,7 +166,7 @@ def _manifests(storage: Storage) -> list[Any]:
 
 
 def _plain_rows(manifests: Sequence[pa.Table]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of `SCHEMA`, each with `at`, its place in the second list, which holds arrays, pose and the JSON."""
+    """Rows of `SCHEMA`, each with `at`, its place in the second list, which holds arrays and poses."""
     rows: list[dict[str, Any]] = []
     heavy: list[dict[str, Any]] = []
     for table in manifests:
@@ -179,14 +181,22 @@ def _plain_rows(manifests: Sequence[pa.Table]) -> tuple[list[dict[str, Any]], li
         for i, row in enumerate(light.to_pylist()):
             meta = _meta(metas[i])
             told = _described(meta) | _files(files[i] or ())
+            drawn = told.pop("rotation_deg", None)
             row |= {name: value for name, value in told.items() if row.get(name) in (None, "")}
             row["at"] = len(heavy)
-            heavy.append({name: values[i] for name, values in found.items()} | {"meta": meta, "rotation_deg": poses[i]})
+            heavy.append({name: values[i] for name, values in found.items()} | {"drawn_deg": drawn, "found_deg": poses[i]})
             rows.append(row)
     return rows, heavy
 
 
-_HEAVY = ("inception_features", "identity_embedding", "result_landmarks68_px")
+def _name_apart(rows: list[dict[str, Any]]) -> None:
+    """Where two shards have a picture of one name, all pictures are called by shard and name."""
+    if len({(row["method"], row["key"]) for row in rows}) < len(rows):
+        for row in rows:
+            row["key"] = (row.get("image_id") or row["key"]).removeprefix(f"{row['method']}/")
+
+
+_HEAVY = ("inception_features", "identity_embedding", "result_landmarks68_px", "landmarks68_in_hole")
 
 
 def _arrays(column: pa.ChunkedArray) -> list[np.ndarray | None]:
@@ -232,19 +242,28 @@ def _meta(text: str | None) -> dict[str, Any]:
 
 
 def _described(meta: dict[str, Any]) -> dict[str, Any]:
-    """What the picture's own JSON says of it: at its top, or of its first face."""
-    faces = meta.get("faces")
+    """What the picture's own JSON says of it: at its top, or of its first face, or in the JSON that it was made from."""
+    faces, before = meta.get("faces"), meta.get("meta")
     first = faces[0] if isinstance(faces, list) and faces and isinstance(faces[0], dict) else {}
-    either = {**first, **meta}
+    either = {**(before if isinstance(before, dict) else {}), "mask_type": first.get("type"), **first, **meta}
     out: dict[str, Any] = {name: str(either[name]) for name in ("group", "mask_type", "subject") if either.get(name)}
     for name, sources in {"coverage": ("coverage", "mask_coverage"), "yaw_deg": ("yaw_deg",)}.items():
         found = [either[source] for source in sources if isinstance(either.get(source), int | float)]
         if found:
             out[name] = float(found[0])
-    rotation = either.get("rotation_deg")
-    if "yaw_deg" not in out and isinstance(rotation, list) and len(rotation) == 3:
-        out["yaw_deg"] = float(rotation[1])
+    pose = _numbers(either.get("rotation_deg"), 3)
+    if pose is not None:
+        out |= {"rotation_deg": pose, "yaw_deg": out.get("yaw_deg", float(pose[1]))}
     return out
+
+
+def _numbers(values: Any, count: int) -> np.ndarray | None:
+    """That many finite numbers; None for anything else."""
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        return None
+    return found if found.shape == (count,) and np.isfinite(found).all() else None
 
 
 def _files(artifacts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -258,7 +277,7 @@ def _files(artifacts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _derive(rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> None:
-    """Identity similarity, landmark errors and pose error, by key, against the truth's row or the picture's own JSON."""
+    """Identity similarity and landmark errors against the truth's row of that key; pose error against the picture's own JSON."""
     truths = {row["key"]: heavy[row["at"]] for row in rows if row["method"] == TRUTH}
     for row in rows:
         mine = heavy[row["at"]]
@@ -266,11 +285,24 @@ def _derive(rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> None:
         ours, theirs = mine.get("identity_embedding"), truth.get("identity_embedding")
         if ours is not None and theirs is not None and len(ours) == len(theirs):
             row["identity_similarity"] = _cosine(ours, theirs)
-        drawn, found = mine["meta"].get("rotation_deg"), mine["rotation_deg"]
-        if isinstance(drawn, list) and len(drawn) == 3 and found is not None:
-            angles = torch.tensor([list(map(float, found)), list(map(float, drawn))], dtype=torch.float64)
+        points, true = mine.get("result_landmarks68_px"), truth.get("result_landmarks68_px")
+        if points is not None and true is not None:
+            row |= _landmark_errors(points.reshape(68, 2), true.reshape(68, 2), truth.get("landmarks68_in_hole"))
+        drawn, found = mine["drawn_deg"], mine["found_deg"]
+        if drawn is not None and found is not None:
+            angles = torch.tensor([list(map(float, found)), drawn.tolist()], dtype=torch.float64)
             first, second = rotation_from_deg(angles).numpy()
             row["rotation_error_deg"] = float(rotation_error_deg(first[None], second[None])[0])
+
+
+def _landmark_errors(points: np.ndarray, true: np.ndarray, in_hole: np.ndarray | None) -> dict[str, float]:
+    points, true = points.astype(np.float64), true.astype(np.float64)
+    errors = landmark_nme(points, true)
+    found = {"nme_all": errors.all.value, "nme_upper": errors.upper.value}
+    if in_hole is not None and in_hole.any():
+        hidden = np.where(in_hole.astype(bool)[:, None], points, np.nan)  # points that are not finite count nowhere
+        found["nme_hidden"] = landmark_nme(hidden, true).all.value
+    return found
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from operators.synthesize.base import Layer, Outfit
+from operators.synthesize.hand import hand
+from operators.synthesize.scarf import scarf
 from operators.synthesize.strokes import rectangle, strokes
 from operators.synthesize.sunglasses import sunglasses
 
@@ -15,7 +17,13 @@ Image = UInt8[np.ndarray, "h w 3"]
 Mesh = Float[np.ndarray, "468 k"]
 Occluder = Callable[[np.ndarray, np.ndarray, Outfit, int, "tuple[float, float] | None"], Layer]
 
-OCCLUDERS: dict[str, Occluder] = {"rectangle": rectangle, "strokes": strokes, "sunglasses": sunglasses}
+OCCLUDERS: dict[str, Occluder] = {
+    "hand": hand,
+    "rectangle": rectangle,
+    "scarf": scarf,
+    "strokes": strokes,
+    "sunglasses": sunglasses,
+}
 
 
 def occluder_layer(

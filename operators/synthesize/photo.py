@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 _FINE, _COARSE = 0.6, 1.8
+_NO_EDGE, _TYPICAL = 0.5, 0.6
 
 
 def sharpness_px(grey: Float[np.ndarray, "h w"]) -> float:
-    """Standard deviation of the blur that the strongest edges show, px, between 0.35 and 3.
+    """Standard deviation of the blur that the strongest edges show, px, between 0.35 and 3; 0.6 where there are none.
 
     An edge of blur s, blurred by t, has a slope proportional to 1 / sqrt(s^2 + t^2): two blurs give s (Zhuo and Sim 2011).
     """
@@ -21,6 +22,8 @@ def sharpness_px(grey: Float[np.ndarray, "h w"]) -> float:
         slopes.append(slope.ravel())
     count = max(len(slopes[0]) // 100, 1)
     strongest = np.argpartition(slopes[0], -count)[-count:]
+    if float(np.median(slopes[0][strongest])) < _NO_EDGE:
+        return _TYPICAL
     ratio = float(np.median(slopes[0][strongest] / np.maximum(slopes[1][strongest], 1e-6)))
     if ratio <= 1.02:
         return 3.0
@@ -53,3 +56,27 @@ def grain(shape: tuple[int, int], spreads: tuple[float, float], seed: int) -> Fl
         out += spread / max(float(band.std()), 1e-6) * band
         noise = smooth
     return out[..., None]
+
+
+# Cheeks and upper lip between them, as face-mesh points: skin, unless a beard covers it.
+_CHEEKS = (117, 118, 119, 6, 348, 347, 346, 280, 425, 427, 430, 0, 210, 207, 205, 50)
+_FADE = (3.5, 5.5)
+
+
+def skin_likeness(image: UInt8[np.ndarray, "h w 3"], landmarks_px: Float[np.ndarray, "468 2"]) -> Float[np.ndarray, "h w"]:
+    """How much each pixel looks like the skin of this face's cheeks, 0-1; 1 everywhere where no cheek is in the picture.
+
+    Robust distance in CIELAB, brightness counting half: shading changes it.
+    """
+    outline = np.nan_to_num(landmarks_px[list(_CHEEKS)]) - 0.5
+    cheeks = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(cheeks, [np.clip(np.round(outline), -(2**20), 2**20).astype(np.int32)], 1)
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
+    known = lab[cheeks > 0][::3]
+    if len(known) < 16:
+        return np.ones(image.shape[:2], np.float32)
+    middle = np.median(known, 0)
+    spread = np.maximum(1.4826 * np.median(np.abs(known - middle), 0), (8, 3, 3))
+    off = (lab - middle) * (np.array((0.5, 1, 1), np.float32) / spread).astype(np.float32)
+    far = cv2.GaussianBlur(np.sqrt((off * off).sum(-1)), (0, 0), 1.0)
+    return np.clip((_FADE[1] - far) / (_FADE[1] - _FADE[0]), 0, 1).astype(np.float32)

@@ -8,19 +8,41 @@ import numpy as np
 
 from operators.compiled import kernel
 
-HEAD, CLOTH, PLAIN = 0, 1, 2
+HEAD, CLOTH, PLAIN, UNDER_HAIR = 0, 1, 2, 3
 _f = np.float32
+_KNEE = _f(0.86)
+"""Above it brightness is compressed, as cameras do."""
 
 
 @kernel
 @no_type_check
 def paint(
-    index, weights, triangles, material, normals, across, down, texel, plain, maps, light, main, inside, block, colour, alpha
+    index,
+    weights,
+    triangles,
+    material,
+    normals,
+    across,
+    down,
+    texel,
+    plain,
+    maps,
+    light,
+    main,
+    inside,
+    shown,
+    outside,
+    hair,
+    block,
+    colour,
+    alpha,
 ):
     """Mean colour (premultiplied, 0-1) and coverage of each `block` x `block` square of samples.
 
     `maps` (h, w, 7): albedo, slopes of the relief across and down, shade, gloss. `plain` (v, 4): colour and gloss of plain parts.
     `light` (9, 3) in the viewer's frame, `main` its main direction; `inside` is the cloth's other side.
+    `shown` (height, width) is 0 where something of the photo, such as hair, lies in front of parts that are UNDER_HAIR and, as
+    far as `hair` says, in front of the cloth's outer parts, but for what lies `outside` of the face: that is background.
     """
     height, width = alpha.shape
     rows, columns = maps.shape[0], maps.shape[1]
@@ -28,7 +50,7 @@ def paint(
     n, tx, ty, value = np.empty(3, _f), np.empty(3, _f), np.empty(3, _f), np.empty(7, _f)
     for y in range(height):
         for x in range(width):
-            red, green, blue, count = _f(0), _f(0), _f(0), 0
+            red, green, blue, count = _f(0), _f(0), _f(0), _f(0)
             for j in range(block):
                 for i in range(block):
                     t = index[y * block + j, x * block + i]
@@ -38,11 +60,14 @@ def paint(
                     w = weights[y * block + j, x * block + i]
                     for k in range(3):
                         n[k] = w[0] * normals[a, k] + w[1] * normals[b, k] + w[2] * normals[c, k]
+                    share = shown[y, x] if material[t] == UNDER_HAIR else _f(1)
                     back = n[2] < _f(-0.02) and material[t] == CLOTH
                     if material[t] == CLOTH:
                         u = w[0] * texel[a, 0] + w[1] * texel[b, 0] + w[2] * texel[c, 0]
                         v = w[0] * texel[a, 1] + w[1] * texel[b, 1] + w[2] * texel[c, 1]
                         u, v = min(max(u, _f(0)), _f(columns - 1)), min(max(v, _f(0)), _f(rows - 1))
+                        outer = (abs(_f(2) * u / _f(columns - 1) - _f(1)) - _f(0.5)) * _f(4)
+                        share = _f(1) - hair * min(max(outer, _f(0)), _f(1)) * (_f(1) - max(shown[y, x], outside[y, x]))
                         x0, y0 = min(np.int64(u), columns - 2), min(np.int64(v), rows - 2)
                         fx, fy = u - _f(x0), v - _f(y0)
                         for k in range(7):
@@ -75,13 +100,15 @@ def paint(
                             + (p * p - q * q) * light[8, k]
                         )  # fmt: skip
                         s = max(s, _f(0.04)) * shade
-                        lit = min(value[k] * s + shine * light[0, k], _f(1))
+                        lit = value[k] * s + shine * light[0, k]
+                        if lit > _KNEE:
+                            lit = _KNEE + (_f(1) - _KNEE) * (_f(1) - np.exp((_KNEE - lit) / (_f(1) - _KNEE)))
                         if k == 0:
-                            red += lit
+                            red += share * lit
                         elif k == 1:
-                            green += lit
+                            green += share * lit
                         else:
-                            blue += lit
-                    count += 1
-            alpha[y, x] = _f(count) * part
+                            blue += share * lit
+                    count += share
+            alpha[y, x] = count * part
             colour[y, x, 0], colour[y, x, 1], colour[y, x, 2] = red * part, green * part, blue * part

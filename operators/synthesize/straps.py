@@ -11,7 +11,7 @@ from operators.synthesize.head import Head, unit
 from operators.synthesize.membrane import string
 from operators.synthesize.shell import COLUMNS, ROWS, Shell
 
-_STEPS = 28
+_STEPS, _AROUND = 28, 41
 _PROFILE = np.radians(np.linspace(-90, 90, 5))
 RGB = tuple[float, float, float]
 
@@ -25,6 +25,7 @@ class Part:
     triangles: Int[np.ndarray, "triangles 3"]
     colour: RGB
     gloss: float = 0.0
+    under_hair: bool = False
 
 
 def _grid_triangles(rows: int, columns: int) -> np.ndarray:
@@ -36,10 +37,8 @@ def _grid_triangles(rows: int, columns: int) -> np.ndarray:
 SHELL_TRIANGLES = _grid_triangles(ROWS, COLUMNS)
 
 
-def band(
-    head: Head, start: np.ndarray, end: np.ndarray, width_mm: float, thick_mm: float, colour: RGB, slack: float = 0.0
-) -> Part:
-    """A strap from one point to another along the skin, as a rounded ribbon; `slack` lets it sag downwards, mm."""
+def band(head: Head, start: np.ndarray, end: np.ndarray, width_mm: float, thick_mm: float, colour: RGB, under_hair: bool) -> Part:
+    """A strap from one point to another along the skin, as a rounded ribbon."""
     ends = head.angles(np.stack((start, end)))
     t = np.linspace(0, 1, _STEPS)[:, None]
     angles = ends[0] + t * (ends[1] - ends[0])
@@ -48,7 +47,6 @@ def band(
     most[0] = 1 / np.linalg.norm(start - head.centre)
     w = string(directions, most)
     line = head.centre + directions / w[:, None]
-    line[:, 1] -= slack * 4 * (t * (1 - t))[:, 0]
     along = np.gradient(line, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
     side = np.cross(along, directions)
@@ -59,7 +57,7 @@ def band(
     normals = sin * side[:, None] * (thick_mm / width_mm) ** 0.5 + cos * out[:, None]
     normals = normals / np.linalg.norm(normals, axis=-1, keepdims=True)
     triangles = _grid_triangles(_STEPS, len(_PROFILE))
-    return Part(points.reshape(-1, 3), normals.reshape(-1, 3), triangles, colour)
+    return Part(points.reshape(-1, 3), normals.reshape(-1, 3), triangles, colour, under_hair=under_hair)
 
 
 def ear_loops(head: Head, shell: Shell, colour: RGB, width_mm: float, rng: np.random.Generator) -> list[Part]:
@@ -72,7 +70,7 @@ def ear_loops(head: Head, shell: Shell, colour: RGB, width_mm: float, rng: np.ra
         top = root + np.array([side * 1.0, rise, -12.0])
         low = root + np.array([side * 0.5, -fall, -8.0])
         for start, end in ((shell.points[2, column], top), (shell.points[-3, column], low)):
-            parts.append(band(head, start.astype(np.float64), end, width_mm, min(0.5 * width_mm, 1.3), colour))
+            parts.append(band(head, start.astype(np.float64), end, width_mm, min(0.5 * width_mm, 1.3), colour, True))
     return parts
 
 
@@ -84,59 +82,44 @@ def head_straps(head: Head, shell: Shell, colour: RGB, width_mm: float, rng: np.
         root = head.landmarks[ear]
         up, down = root + np.array([side * 4.0, lift, -25.0]), root + np.array([-side * 2.0, -34.0, -25.0])
         for start, end in ((shell.points[16, column], up), (shell.points[-17, column], down)):
-            parts.append(band(head, start.astype(np.float64), end, width_mm, 0.8, colour))
+            parts.append(band(head, start.astype(np.float64), end, width_mm, 0.8, colour, False))
     return parts
 
 
-def _lathe(centre: np.ndarray, axis: np.ndarray, profile: list[tuple[float, float]], colour: RGB, gloss: float) -> Part:
-    """A body of revolution from (radius, height along the axis) pairs."""
-    helper = np.array([0.0, 1.0, 0.0])
-    one = np.cross(helper, axis)
+def _lathe(centre: np.ndarray, axis: np.ndarray, profile: Float[np.ndarray, "n 2"], colour: RGB, gloss: float) -> Part:
+    """A body of revolution: (radius, height along the axis) from the foot outwards and up, mm; sharp at every point."""
+    one = np.cross((0.0, 1.0, 0.0), axis)
     one /= np.linalg.norm(one)
-    two = np.cross(axis, one)
-    turn = np.linspace(0, 2 * np.pi, 33)
-    ring = np.cos(turn)[:, None] * one + np.sin(turn)[:, None] * two
-    pr = np.array(profile)
-    points = centre + pr[:, 0, None, None] * ring[None] + pr[:, 1, None, None] * axis
-    slope = np.gradient(pr, axis=0)
-    normals = slope[:, 1, None, None] * ring[None] - slope[:, 0, None, None] * axis
-    normals = -normals if (normals * (points - centre)).sum() < 0 else normals
-    normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
-    return Part(points.reshape(-1, 3), normals.reshape(-1, 3), _grid_triangles(len(profile), 33), colour, gloss)
+    turn = np.linspace(0, 2 * np.pi, _AROUND)
+    ring = np.cos(turn)[:, None] * one + np.sin(turn)[:, None] * np.cross(axis, one)
+    points, normals, triangles = [], [], []
+    for k, (low, high) in enumerate(zip(profile[:-1], profile[1:], strict=True)):
+        step = high - low
+        outward = step[1] * ring - step[0] * axis
+        points += [centre + r * ring + h * axis for r, h in (low, high)]
+        normals += [outward / max(float(np.hypot(*step)), 1e-9)] * 2
+        triangles.append(_grid_triangles(2, _AROUND) + 2 * k * _AROUND)
+    return Part(np.concatenate(points), np.concatenate(normals), np.concatenate(triangles), colour, gloss)
+
+
+_FILTERS: tuple[tuple[RGB, RGB], ...] = (
+    ((0.28, 0.29, 0.31), (0.80, 0.33, 0.50)), ((0.24, 0.25, 0.27), (0.42, 0.43, 0.46)), ((0.52, 0.53, 0.55), (0.86, 0.84, 0.80)),
+)  # fmt: skip
 
 
 def filters(shell: Shell, rng: np.random.Generator) -> list[Part]:
     """Two round cartridges on the cheeks of a half-mask respirator."""
-    radius, deep = rng.uniform(30, 36), rng.uniform(14, 20)
-    choices: tuple[tuple[RGB, RGB], ...] = (
-        ((0.30, 0.31, 0.33), (0.80, 0.33, 0.50)),
-        ((0.26, 0.27, 0.29), (0.42, 0.43, 0.46)),
-        ((0.55, 0.56, 0.58), (0.86, 0.84, 0.80)),
-    )
-    body, face = choices[int(rng.integers(3))]
+    radius, deep = float(rng.uniform(25, 31)), float(rng.uniform(11, 16))
+    body, face = _FILTERS[int(rng.integers(len(_FILTERS)))]
+    rings = np.linspace(0.93, 0.0, 12) * radius
+    front = np.stack((rings, deep + 1.0 + 0.9 * (np.arange(12) % 2) + 0.06 * (radius - rings)), 1)
+    walls = np.array([(0.5, -4.0), (0.55, 5.0), (0.97, 5.5), (1.0, 7.0), (1.0, deep), (0.97, deep + 1.8), (0.93, deep + 1.0)])
+    walls[:, 0] *= radius
     parts = []
-    row = int(ROWS * 0.56)
-    for column, side in ((int(COLUMNS * 0.17), -1), (COLUMNS - 1 - int(COLUMNS * 0.17), 1)):
-        seat = shell.points[row, column].astype(np.float64)
-        axis = np.array([side * 0.80, -0.18, 0.58])
+    row = int(ROWS * 0.58)
+    for column, side in ((int(COLUMNS * 0.24), -1), (COLUMNS - 1 - int(COLUMNS * 0.24), 1)):
+        axis = np.array([side * 0.72, -0.22, 0.66])
         axis /= np.linalg.norm(axis)
-        base = seat - 2 * axis
-        parts.append(
-            _lathe(
-                base,
-                axis,
-                [(radius * 0.5, 0), (radius * 0.55, 8), (radius, 8.5), (radius, deep), (radius * 0.96, deep + 1.5)],
-                body,
-                0.25,
-            )
-        )
-        parts.append(
-            _lathe(
-                base,
-                axis,
-                [(radius * 0.96, deep + 1.4), (radius * 0.9, deep + 2.2), (radius * 0.5, deep + 2.8), (0.01, deep + 3)],
-                face,
-                0.05,
-            )
-        )
+        seat = shell.points[row, column].astype(np.float64) - 2 * axis
+        parts += [_lathe(seat, axis, walls, body, 0.25), _lathe(seat, axis, front, face, 0.03)]
     return parts

@@ -87,7 +87,7 @@ def masked_by_template(
         return lay(image, template_layer(image, landmarks68_px, outfit, templates, seed).layer)
     six = six_points(landmarks68_px)
     template = _template(outfit, templates, six.side)
-    return mask_the_face.composite(image, template, _map(template, six), outfit)
+    return mask_the_face.composite(image, template, _map(template, six), outfit, seed)
 
 
 def bent(

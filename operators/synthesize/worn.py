@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 
 from operators.morphable.bases import load_basis
 from operators.morphable.basis import FaceBasis
-from operators.rasterize.numba_backend import NumbaRasterizer
 from operators.synthesize import straps
 from operators.synthesize.base import MASK_TYPES, Layer, Outfit
 from operators.synthesize.fabric import Fabric, Flat, weave
 from operators.synthesize.head import Head, HeadMaker
-from operators.synthesize.photo import grain, grain_std, sharpness_px
-from operators.synthesize.shading import CLOTH, HEAD, PLAIN, paint
+from operators.synthesize.photo import grain, grain_std, sharpness_px, skin_likeness
+from operators.synthesize.assembly import Assembly, assemble
+from operators.synthesize.shading import paint
 from operators.synthesize.shadow import contact_shadow, light_direction
 from operators.synthesize.shell import CUTS, Placement, Shell, lay_shell
-from operators.synthesize.straps import SHELL_TRIANGLES, Part
+from operators.synthesize.straps import Part
 from operators.synthesize.view import View, covered_share, hull
 
 
@@ -41,8 +41,9 @@ class FittedFace:
     albedo: Float[np.ndarray, " albedo"] | None = None
 
     @classmethod
-    def of(cls, faces: dict[str, np.ndarray], index: int, crop_px: int = 256) -> FittedFace:
-        """Face `index` of a batch's face columns."""
+    def of(cls, faces: dict[str, np.ndarray], index: int, crop_px: int | None = None) -> FittedFace:
+        """Face `index` of a batch's face columns; `crop_px` is the crop's size where the column `crop` is gone."""
+        crop_px = crop_px or int(faces["crop"].shape[1])
         names = ("identity", "expression", "light", "rotation_deg", "translation", "crop_from_image", "landmarks468_px", "albedo")
         parts: dict[str, Any] = {name: np.asarray(faces[name][index]) for name in names}
         return cls(**parts, focal_px=float(faces["focal_px"][index]), crop_px=crop_px)
@@ -76,25 +77,8 @@ class Worn:
     height: float
 
 
-_BEHIND_MM = 3.0
-"""How far the head is pushed back for the depth test: cloth touches the skin."""
 _EDGE_PX = 0.35
 """Blur that averaging samples has already given to edges."""
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """Everything that is drawn: the head first, then the shell, then the parts."""
-
-    placed: Float[np.ndarray, "points 3"]
-    triangles: np.ndarray
-    material: np.ndarray
-    normals: np.ndarray
-    across: np.ndarray
-    down: np.ndarray
-    texel: np.ndarray
-    plain: np.ndarray
-    first_of_mask: int
 
 
 class MaskWearer:
@@ -103,7 +87,6 @@ class MaskWearer:
     def __init__(self, basis: FaceBasis | str = "open_face"):
         self.basis = load_basis(basis) if isinstance(basis, str) else basis
         self.maker = HeadMaker(self.basis)
-        self.rasterizer = NumbaRasterizer()
 
     def __call__(
         self,
@@ -117,11 +100,16 @@ class MaskWearer:
         """The mask as a layer of the whole picture.
 
         `coverage` is a target share of the face, reached by moving the upper edge and, beyond that, by size;
-        `Worn.coverage` says what was reached. A face outside the picture gives an empty layer.
+        `Worn.coverage` says what was reached. A face that was not fitted (NaN) or that
+        lies outside the picture gives an empty layer.
         Errors: ValueError for an outfit whose type is no mask.
         """
         if outfit.type not in MASK_TYPES:
             raise ValueError(f"outfit type {outfit.type!r} is no mask: choose one of {', '.join(MASK_TYPES)}")
+        if not _is_fitted(face):
+            height, width = image.shape[:2]
+            blank = np.zeros((height, width), np.float32)
+            return Worn(Layer(np.zeros((height, width, 3), np.float32), blank, blank + 1), 0.0, 0.0)
         rng = np.random.default_rng([seed, 0])
         head = self.maker(np.concatenate((face.identity, face.expression)))
         view = View.of(
@@ -129,7 +117,7 @@ class MaskWearer:
             face.crop_from_image, np.asarray(face.landmarks468_px)[:, :2],
         )  # fmt: skip
         cut = _cut_of(outfit.type, rng)
-        placement, wrinkles = _placement(style, rng)
+        placement, wrinkles = _placement(style, cut, rng)
         if coverage is not None:
             placement = self._covering(face, head, view, cut, placement, coverage)
         shell = lay_shell(head, CUTS[cut], placement)
@@ -138,43 +126,26 @@ class MaskWearer:
         return Worn(layer, covered_share(layer.alpha, face.landmarks468_px), placement.height)
 
     def _covering(self, face: FittedFace, head: Head, view: View, cut: str, placement: Placement, target: float) -> Placement:
-        """The placement whose shell covers that share of the face: the upper edge first, then the size."""
+        """The placement whose shell covers that share of the face, as near as there is one."""
 
-        def share(height: float, size: float) -> float:
-            shell = lay_shell(head, CUTS[cut], replace(placement, height=height, size=size))
-            return self._rough_share(face, head, view, shell)
+        def share(step: float) -> float:
+            return self._rough_share(face, head, view, lay_shell(head, CUTS[cut], _moved(placement, step)))
 
-        low, high = share(2.0, placement.size), share(-1.0, placement.size)
-        if low <= target <= high:
-            height = _solve(lambda h: share(h, placement.size), -1.0, 2.0, high, low, target)
-            return replace(placement, height=height)
-        height, other = (-1.0, 1.3) if target > high else (2.0, 0.55)
-        start, end = (high if target > high else low), share(height, other)
-        if (end - target) * (start - target) >= 0:
-            return replace(placement, height=height, size=other)
-        return replace(
-            placement, height=height, size=_solve(lambda s: share(height, s), placement.size, other, start, end, target)
-        )
+        most, least = share(_STEPS[0]), share(_STEPS[1])
+        if not least < target < most:
+            return _moved(placement, _STEPS[0] if target >= most else _STEPS[1])
+        return _moved(placement, _solve(share, *_STEPS, most, least, target))
 
     def _rough_share(self, face: FittedFace, head: Head, view: View, shell: Shell) -> float:
         """Share of the face that the shell covers, from a small picture."""
         landmarks = np.asarray(face.landmarks468_px)[:, :2]
         low, high = np.nanmin(landmarks, 0), np.nanmax(landmarks, 0)
         scale = 160 / max(float((high - low).max()), 1e-3)
-        size = np.maximum(np.ceil((high - low) * scale), 1).astype(int)
-        points = np.concatenate((head.vertices, shell.points.reshape(-1, 3)))
-        placed = view.place(head, points)
-        placed[:, :2] = (placed[:, :2] - low) * scale
-        placed[: len(head.vertices), 2] += _BEHIND_MM
-        triangles = np.concatenate((head.triangles, SHELL_TRIANGLES + len(head.vertices)))
-        index = self._rasterize(placed, triangles, int(size[1]), int(size[0]))[0]
-        inside = hull((landmarks - low) * scale, int(size[1]), int(size[0]))
+        width, height = (max(int(value), 1) for value in np.ceil((high - low) * scale))
+        scene = assemble(head, view, shell, [])
+        index, _ = scene.rasterize((float(low[0]), float(low[1])), scale, height, width)
+        inside = hull((landmarks - low) * scale, height, width)
         return float((index[inside] >= len(head.triangles)).mean()) if inside.any() else 0.0
-
-    def _rasterize(self, placed: np.ndarray, triangles: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        vertices = torch.from_numpy(placed.astype(np.float32))[None]
-        fragments = self.rasterizer(vertices, torch.from_numpy(triangles), height, width)
-        return fragments.pix_to_face[0].numpy(), fragments.barycentric[0].numpy()
 
     def _draw(
         self, image: np.ndarray, face: FittedFace, view: View, head: Head, shell: Shell, parts: list[Part],
@@ -183,32 +154,37 @@ class MaskWearer:
         height, width = image.shape[:2]
         colour, alpha = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
         shade = np.ones((height, width), np.float32)
-        scene = _scene(head, view, shell, parts)
+        scene = assemble(head, view, shell, parts)
         margin = 14 * view.px_per_mm + 4
-        seen = scene.placed[scene.first_of_mask :, :2]
-        x0, y0 = np.maximum(np.floor(seen.min(0) - margin), 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(seen.max(0) + margin), (width, height)).astype(int)
-        if x1 - x0 < 2 or y1 - y0 < 2 or not np.isfinite(scene.placed).all():
+        seen = scene.placed[scene.head :, :2]
+        if not np.isfinite(scene.placed).all():
+            return Layer(colour, alpha, shade)
+        x0, y0 = (max(int(value), 0) for value in np.floor(np.maximum(seen.min(0) - margin, 0)))
+        x1, y1 = (int(value) for value in np.ceil(np.minimum(seen.max(0) + margin, (width, height))))
+        if x1 - x0 < 2 or y1 - y0 < 2:
             return Layer(colour, alpha, shade)
         window = np.s_[y0:y1, x0:x1]
         extent = max(x1 - x0, y1 - y0)
         samples = 3 if extent < 160 else 2 if extent < 720 else 1
-        placed = (scene.placed - (x0, y0, 0)) * (samples, samples, 1)
-        index, weights = self._rasterize(placed, scene.triangles, (y1 - y0) * samples, (x1 - x0) * samples)
-        texels = int(np.clip(1.5 * np.ptp(seen[: shell.points.shape[0] * shell.points.shape[1], 0]), 96, 720))
-        flat = Flat.of(shell.cloth_mm, max(texels * 3 // 4, 64), texels)
+        index, weights = scene.rasterize((float(x0), float(y0)), float(samples), (y1 - y0) * samples, (x1 - x0) * samples)
+        texels = int(np.clip(1.4 * np.ptp(seen[: scene.cloth, 0]), 96, 960))
+        flat = Flat.of(shell, max(texels * 3 // 4, 64), texels)
         fabric = weave(cut, outfit, flat, seed, wrinkles)
-        rgb, cover = self._paint(scene, index, weights, fabric, flat, shell, face, samples)
-
-        photo = image[window]
-        sharp = sharpness_px(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32))
+        photo = np.ascontiguousarray(image[window])
+        landmarks = np.asarray(face.landmarks468_px)[:, :2] - (x0, y0)
+        behind = 1 - cv2.erode(
+            hull(landmarks, y1 - y0, x1 - x0).astype(np.float32), np.ones((3, 3), np.uint8), iterations=_rim(view)
+        )
+        shown = skin_likeness(photo, landmarks), cv2.GaussianBlur(behind, (0, 0), max(view.px_per_mm, 0.5))
+        rgb, cover = self._paint(scene, index, weights, fabric, flat, shown, face, samples, seed)
+        sharp = _sharpness(image, np.asarray(face.landmarks468_px)[:, :2])
         soften = float(np.sqrt(max(sharp**2 - _EDGE_PX**2, 0.3**2)))
         both = cv2.GaussianBlur(np.dstack((rgb, cover)), (0, 0), soften)
         cover = np.clip(both[..., 3], 0, 1)
         rgb = both[..., :3] / np.maximum(both[..., 3:], 1e-4) * 255
-        on_head = (index >= 0).reshape(y1 - y0, samples, x1 - x0, samples).mean((1, 3)).astype(np.float32)
-        spreads = grain_std(photo, (on_head > 0.5) & (photo.max(-1) < 250))
-        rgb = rgb + 0.85 * grain(cover.shape, spreads, seed)
+        on_head = cv2.resize((index >= 0).astype(np.float32), (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        spreads = grain_std(photo, (on_head > 0.5) & (photo[..., 1] < 250))
+        rgb = _as_colourful(rgb, photo) + (0.4 + 0.4 * rgb.mean(-1, keepdims=True) / 255) * grain(cover.shape, spreads, seed)
         skin = np.maximum(on_head, self._neck(head, view, (x0, y0), on_head.shape))
         skin = cv2.GaussianBlur(skin, (0, 0), max(0.8 * view.px_per_mm, 0.5))
         colour[window], alpha[window] = np.clip(rgb, 0, 255), np.where(cover < 1 / 512, 0, cover)
@@ -216,15 +192,17 @@ class MaskWearer:
         return Layer(colour, alpha, shade)
 
     def _paint(
-        self, scene: _Scene, index: np.ndarray, weights: np.ndarray, fabric: Fabric, flat: Flat, shell: Shell,
-        face: FittedFace, samples: int,
+        self, scene: Assembly, index: np.ndarray, weights: np.ndarray, fabric: Fabric, flat: Flat, shown: tuple[np.ndarray, np.ndarray],
+        face: FittedFace, samples: int, seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         rows, columns = fabric.shade.shape
         per_row = np.maximum(np.gradient(flat.y, axis=0), 0.02)
         per_column = np.maximum(np.gradient(flat.x, axis=1), 0.02)
         slopes = [np.clip(np.gradient(fabric.relief_mm, axis=a) / by, -1.2, 1.2) for a, by in ((1, per_column), (0, per_row))]
         maps = np.dstack((fabric.albedo, *slopes, fabric.shade, fabric.gloss)).astype(np.float32)
-        light = np.asarray(face.light, np.float32)
+        rng = np.random.default_rng([seed, 4])
+        hair = np.float32(rng.random() < 0.7)
+        light = _on_cloth(np.asarray(face.light, np.float32)) * np.float32(np.exp(rng.normal(0, 0.05)))
         out = np.zeros((index.shape[0] // samples, index.shape[1] // samples, 3), np.float32)
         cover = np.zeros(out.shape[:2], np.float32)
         texel = (scene.texel * (columns - 1, rows - 1)).astype(np.float32)
@@ -232,7 +210,7 @@ class MaskWearer:
         inside = np.clip(0.5 * fabric.albedo.mean((0, 1)) + 0.45, 0, 1).astype(np.float32)
         paint(
             index, weights, scene.triangles, scene.material, scene.normals, scene.across, scene.down, texel, scene.plain, maps,
-            light, (main / np.linalg.norm(main)).astype(np.float32), inside, samples, out, cover,
+            light, (main / np.linalg.norm(main)).astype(np.float32), inside, *shown, hair, samples, out, cover,
         )  # fmt: skip
         return out, cover
 
@@ -246,7 +224,60 @@ class MaskWearer:
         return out
 
 
-def _solve(share: Any, a: float, b: float, at_a: float, at_b: float, target: float) -> float:
+def _rim(view: View) -> int:
+    """Pixels along the face's outline where background may show, because outline and fit differ."""
+    return max(round(3 * view.px_per_mm), 1)
+
+
+def _is_fitted(face: FittedFace) -> bool:
+    numbers = (
+        face.identity,
+        face.expression,
+        face.light,
+        face.rotation_deg,
+        face.translation,
+        face.focal_px,
+        face.crop_from_image,
+    )
+    return all(np.isfinite(n).all() for n in numbers) and bool(np.isfinite(face.landmarks468_px[:, :2]).all(1).any())
+
+
+def _sharpness(image: np.ndarray, landmarks_px: np.ndarray) -> float:
+    """The photo's own blur at the face, eyes and brows included, px."""
+    height, width = image.shape[:2]
+    low, high = np.nanmin(landmarks_px, 0), np.nanmax(landmarks_px, 0)
+    x0, y0 = (int(value) for value in np.clip(low, 0, (width - 1, height - 1)))
+    x1, y1 = (int(value) for value in np.clip(np.ceil(high), 1, (width, height)))
+    part = np.ascontiguousarray(image[y0:y1, x0:x1])
+    if min(part.shape[:2]) < 8:
+        part = image
+    return sharpness_px(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32))
+
+
+def _on_cloth(light: np.ndarray) -> np.ndarray:
+    """Light with less colour: part of what the fit calls coloured light is the colour of this person's skin."""
+    tint = np.maximum(light[0], 1e-3)
+    return light * (tint.mean() / tint) ** np.float32(0.55)
+
+
+def _as_colourful(rgb: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """Paint as grey as a black-and-white photo."""
+    chroma = float(np.ptp(photo[::4, ::4].astype(np.float32), axis=-1).mean())
+    grey = (rgb @ np.array((0.299, 0.587, 0.114), np.float32))[..., None]
+    return grey + min(chroma / 6, 1.0) * (rgb - grey)
+
+
+_STEPS = (-2.0, 3.0)
+
+
+def _moved(placement: Placement, step: float) -> Placement:
+    """One way from a mask up to the eyes to a small one on the chin: as worn between -0.3 and 2, larger before, smaller after."""
+    larger, smaller = max(-0.3 - step, 0) / 1.7, max(step - 2, 0)
+    height = float(np.clip(step, -0.3, 2.0)) - 0.7 * larger
+    return replace(placement, height=height, size=placement.size * (1 + 0.35 * larger) * (1 - 0.45 * smaller))
+
+
+def _solve(share: Callable[[float], float], a: float, b: float, at_a: float, at_b: float, target: float) -> float:
     """Where a monotone function reaches a target between a and b (Illinois' variant of false position)."""
     fa, fb, x = at_a - target, at_b - target, a
     for _ in range(10):
@@ -268,17 +299,18 @@ def _cut_of(kind: str, rng: np.random.Generator) -> str:
     return "surgical" if kind.startswith("surgical") else kind
 
 
-def _placement(style: WearStyle, rng: np.random.Generator) -> tuple[Placement, float]:
+def _placement(style: WearStyle, cut: str, rng: np.random.Generator) -> tuple[Placement, float]:
     """What the style leaves open, drawn; and how strong the wrinkles are."""
     height, tilt, size, gap = rng.normal(0.0, 0.16), rng.normal(0, 1.6), rng.normal(1.0, 0.02), rng.normal(0, 0.8)
-    wrinkles, jitter = rng.uniform(0.5, 1.4), rng.normal(0, 1.3, (18, 2))
+    wrinkles, narrow, jitter = rng.uniform(0.5, 1.4), rng.uniform(-3, 13), rng.normal(0, 1.3, (18, 2))
     drawn = (
         float(np.clip(height, -0.4, 0.45)) if style.height is None else style.height,
         float(np.clip(tilt, -4, 4)) if style.tilt_deg is None else style.tilt_deg,
         float(np.clip(size, 0.95, 1.05)) if style.size is None else style.size,
         float(np.clip(gap, -1.5, 2.5)) if style.gap_mm is None else style.gap_mm,
     )
-    return Placement(*drawn, jitter_mm=jitter), float(wrinkles) if style.wrinkles is None else style.wrinkles
+    placement = Placement(*drawn, narrow_mm=float(narrow) * CUTS[cut].loose, jitter_mm=jitter)
+    return placement, float(wrinkles) if style.wrinkles is None else style.wrinkles
 
 
 def _parts(head: Head, shell: Shell, outfit: Outfit, cut: str, with_straps: bool, rng: np.random.Generator) -> list[Part]:
@@ -293,28 +325,3 @@ def _parts(head: Head, shell: Shell, outfit: Outfit, cut: str, with_straps: bool
     dark = outfit.type == "cloth" and rng.random() < 0.7
     width = rng.uniform(5, 9) if cut == "cloth_fitted" else rng.uniform(2.2, 3.2)
     return parts + straps.ear_loops(head, shell, black if dark else white, width, rng)
-
-
-def _scene(head: Head, view: View, shell: Shell, parts: list[Part]) -> _Scene:
-    behind, cloth = len(head.vertices), shell.points.shape[0] * shell.points.shape[1]
-    points = np.concatenate((head.vertices, shell.points.reshape(-1, 3), *(p.points for p in parts)))
-    placed = view.place(head, points)
-    placed[:behind, 2] += _BEHIND_MM
-    count = len(points)
-    normals, across, down = np.zeros((3, count, 3), np.float32)
-    for target, source in ((normals, shell.normals), (across, shell.across), (down, shell.down)):
-        target[behind : behind + cloth] = view.viewer(source.reshape(-1, 3))
-    texel, plain = np.zeros((count, 2)), np.zeros((count, 4), np.float32)
-    v, u = np.meshgrid(np.linspace(0, 1, shell.points.shape[0]), np.linspace(0, 1, shell.points.shape[1]), indexing="ij")
-    texel[behind : behind + cloth] = np.stack((u, v), -1).reshape(-1, 2)
-    triangles, material, start = [head.triangles, SHELL_TRIANGLES + behind], [HEAD, CLOTH], behind + cloth
-    for part in parts:
-        end = start + len(part.points)
-        normals[start:end] = view.viewer(part.normals)
-        plain[start:end] = (*part.colour, part.gloss)
-        triangles.append(part.triangles + start)
-        material.append(PLAIN)
-        start = end
-    kinds = np.repeat(np.array(material, np.uint8), [len(t) for t in triangles])
-    whole = np.concatenate(triangles).astype(np.int32)
-    return _Scene(placed, whole, kinds, normals, across, down, texel, plain, behind)
