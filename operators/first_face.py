@@ -20,11 +20,15 @@ class FaceChooserConfig(OperatorConfig):
 class FaceChooser:
     """`result_landmarks68_px`: iBUG-68 of the face that most of the hole lies on; of the most confident one without a hole.
 
-    NaN where no face was found: the row's other numbers stand, and its status stays.
+    `landmarks68_in_hole` says which of them the hole hides. NaN and False where no face was found: the row's other numbers
+    stand, and its status stays.
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
-        "FaceChooser", "1", ("given_mask_bytes", "landmarks68_px", "box_xyxy_px"), ("result_landmarks68_px",)
+        "FaceChooser",
+        "2",
+        ("given_mask_bytes", "landmarks68_px", "box_xyxy_px"),
+        ("result_landmarks68_px", "landmarks68_in_hole"),
     )
 
     def __init__(self, config: FaceChooserConfig = FaceChooserConfig(), assets: object | None = None, device: str = "cpu"):
@@ -32,6 +36,7 @@ class FaceChooser:
 
     def __call__(self, batch: Batch) -> Batch:
         found = np.full((len(batch), 68, 2), np.nan, np.float32)
+        hidden = np.zeros((len(batch), 68), bool)
         for i in range(len(batch)):
             faces = np.flatnonzero(batch.face_row == i)
             points = (
@@ -39,17 +44,21 @@ class FaceChooser:
             )
             known = np.isfinite(points).all((1, 2))
             if known.any():
-                mask = batch.rows["given_mask_bytes"][i]
-                found[i] = points[known][_most_hidden(points[known], mask)]
+                inside = _hidden(points[known], batch.rows["given_mask_bytes"][i])
+                chosen = inside.sum(1).argmax()
+                found[i], hidden[i] = points[known][chosen], inside[chosen]
         batch.put_row("result_landmarks68_px", found)
+        batch.put_row("landmarks68_in_hole", hidden)
         return batch
 
 
-def _most_hidden(points: np.ndarray, mask: bytes | None) -> int:
-    """The face with most of its landmarks inside the hole, the first of equals."""
+def _hidden(points: np.ndarray, mask: bytes | None) -> np.ndarray:
+    """Which landmarks (faces, 68) lie inside the hole; those outside the picture do not."""
     try:
         hole = decode_rgb(mask).max(-1) >= 128 if mask else np.zeros((1, 1), bool)
     except ImageError:
-        return 0
-    index = np.clip(np.floor(points).astype(int), 0, [hole.shape[1] - 1, hole.shape[0] - 1])
-    return int(hole[index[..., 1], index[..., 0]].sum(1).argmax())
+        hole = np.zeros((1, 1), bool)
+    index = np.floor(points).astype(int)
+    size = np.array([hole.shape[1], hole.shape[0]])
+    x, y = np.moveaxis(np.clip(index, 0, size - 1), -1, 0)
+    return hole[y, x] & ((index >= 0) & (index < size)).all(-1)

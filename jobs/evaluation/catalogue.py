@@ -54,8 +54,8 @@ PER_IMAGE: tuple[Metric, ...] = (
     Metric("nme_hidden", "NME hidden", "the same, landmarks that the mask hides", False, 4, "", "", True),
     Metric("segmentation_iou", "mask IoU", "overlap of the occluder found and the true one", True, 3),
     Metric("boundary_f", "mask edge F", "boundary F score of the occluder found", True, 3),
-    Metric("vertex_error", "vertex error", "mesh distance to the drawn person, in outer eye distances", False, 4),
-    Metric("rotation_error_deg", "pose error", "angle between the fitted and the drawn pose", False, 2, "°"),
+    Metric("vertex_error", "vertex error", "mesh distance to the one known without the mask, in outer eye distances", False, 4),
+    Metric("rotation_error_deg", "pose error", "angle to the pose known without the mask", False, 2, "°"),
 )
 OF_SETS: tuple[Metric, ...] = (
     Metric("kid", "KID", "kernel distance of the sets, times 1000", False, 2, "×10⁻³", INCEPTION, True, True),

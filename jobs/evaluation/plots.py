@@ -22,6 +22,14 @@ _INK, _SOFT, _LINE = "#010101", "#020202", "#030303"
 _ON_PAPER = {_INK: "#1c1d21", _SOFT: "#5f6470", _LINE: "#dcdfe6"}
 _ON_PAGE = {_INK: "var(--ink)", _SOFT: "var(--soft)", _LINE: "var(--line)"}
 _WIDTH_IN, _FEW = 5.6, 40
+_FINE = re.compile(r"(\d+\.\d{2})\d+")
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "unmask",
+    "font.size": 9.5,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+}
 
 
 def colours(methods: Sequence[str]) -> dict[str, str]:
@@ -84,7 +92,7 @@ def draw_distribution(
         if record.get("low") is not None:
             axes.plot([record["low"], record["high"]], [row + 0.34] * 2, lw=1.6, **kind)
         axes.plot([record["mean"]], [row + 0.34], "o", ms=5, **kind)
-    axes.set_yticks(range(len(methods)), methods, color=_INK)
+    axes.set_yticks(range(len(methods)), [_named(name) for name in methods], color=_INK)
     axes.set_ylim(len(methods) - 0.45, -0.62)
     axes.grid(axis="x", color=_LINE, lw=0.8)
     axes.set_xlabel(_axis(metric), color=_SOFT)
@@ -109,15 +117,39 @@ def draw_groups(
         for x, record in zip(at, known, strict=True):
             if record["low"] is not None:
                 axes.plot([x, x], [record["low"], record["high"]], lw=1.5, **kind)
-        axes.plot(at, [record["mean"] for record in known], "o", ms=4.5, label=name, **kind)
-    axes.set_xticks(range(len(labels)), [f"{label}\nn = {_count(groups[label], metric)}" for label in labels], color=_INK)
+        axes.plot(at, [record["mean"] for record in known], "o", ms=4.5, label=_named(name), **kind)
+    room = max(4, 70 // max(len(labels), 1))
+    ticks = [f"{_named(label, room)}\nn = {_count(groups[label], metric)}" for label in labels]
+    axes.set_xticks(range(len(labels)), ticks, color=_INK)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.grid(axis="y", color=_LINE, lw=0.8)
     axes.set_xlabel(DIMENSIONS[dimension], color=_SOFT)
     axes.set_ylabel(_axis(metric), color=_SOFT)
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, labelcolor=_INK, handlelength=0.8, columnspacing=1.2
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=4,
+        fontsize=9.5,
+        frameon=False,
+        labelcolor=_INK,
+        handlelength=0.8,
+        columnspacing=1.2,
     )
+    return _svg(figure)
+
+
+def draw_differences(metric: Metric, differences: np.ndarray, better: str, worse: str) -> str:
+    """Every picture's difference, sorted, in the colours of better and worse; infinite ones are left out."""
+    values = np.sort(differences[np.isfinite(differences)])
+    figure, axes = _figure(2.3)
+    good = values * (1 if metric.higher_is_better else -1) > 0
+    for keep, colour in ((good, better), (~good, worse)):
+        axes.stairs(np.where(keep, values, 0.0), np.arange(len(values) + 1), fill=True, lw=0, color=colour, alpha=0.85)
+    axes.axhline(0, color=_SOFT, lw=0.9)
+    axes.set_xlim(0, len(values))
+    axes.grid(axis="y", color=_LINE, lw=0.8)
+    axes.set_xlabel(f"{len(values):,} pictures, sorted", color=_SOFT)
+    axes.set_ylabel(f"difference{f', {metric.unit}' if metric.unit else ''}", color=_SOFT)
     return _svg(figure)
 
 
@@ -138,10 +170,12 @@ def _spread(axes: Any, values: np.ndarray, row: int, kind: Mapping[str, Any]) ->
 
 
 def _figure(height_in: float) -> tuple[Any, Any]:
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
-    axes = figure.add_subplot()
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
+        axes = figure.add_subplot()
     figure.patch.set_visible(False)
     axes.patch.set_visible(False)
     axes.set_axisbelow(True)
@@ -155,17 +189,22 @@ def _svg(figure: Any) -> str:
     """Text stays text, ids and metadata hold nothing that changes from run to run, coordinates have two decimals."""
     import matplotlib
 
-    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "unmask", "path.simplify": True, "font.size": 9.5}
-    with matplotlib.rc_context({**settings, "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"]}):
-        sink = io.StringIO()
+    sink = io.StringIO()
+    with matplotlib.rc_context(_SETTINGS):
         figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", sink.getvalue())
+    text = re.sub(r'(?<= )(d|x|y|transform)="[^"]*"', lambda found: _FINE.sub(r"\1", found[0]), sink.getvalue())
     text = text.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")
     return re.sub(r"\n\s*", "\n", text)
 
 
 def _record(summary: Mapping[str, Any], method: str, metric: Metric) -> dict[str, Any] | None:
     return summary["methods"][method]["metrics"].get(metric.name)
+
+
+def _named(name: str, room: int = 24) -> str:
+    """A name from outside as a label: no longer than there is room, and no mark-up."""
+    short = name if len(name) <= room else name[: room - 1] + "…"
+    return "\u200b" + short.replace("$", r"\$")  # a label that starts with _ would be hidden
 
 
 def _count(group: Mapping[str, Any], metric: Metric) -> str:

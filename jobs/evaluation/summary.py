@@ -2,7 +2,7 @@
 
 Methods are compared on the pictures that all of them have: a metric's `n` is the same for every method that has the metric
 at all, and what a method has beyond that stands under `all`. Infinite PSNR (a region identical to the truth) is counted
-under `infinite` and left out of means and medians.
+under `infinite` and left out of means and medians; `pooled` is the PSNR of the mean squared error, in which it is an error of 0.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from jobs.evaluation.catalogue import METRICS, NOT_AVAILABLE, OF_SETS, PER_IMAGE, Metric
 from jobs.evaluation.rows import Evaluated
 from operators.metrics.intervals import LEVEL, RESAMPLES, bootstrap_means
+from operators.metrics.pixels import mean_psnr_db
 from operators.types import OK
 
 SUMMARY = "summary.json"
@@ -69,7 +70,7 @@ def summarise(evaluated: Evaluated, options: SummaryOptions = DEFAULTS) -> dict[
         "unavailable": absent,
         "methods": {name: _method_record(evaluated, i, options) for name, i in zip(methods, index, strict=True)},
         "groups": {},
-        "warnings": [],
+        "warnings": list(evaluated.notes),
     }
     for metric, columns in _statistics(evaluated, have, index, clusters, options).items():
         for name, record in zip(methods, columns, strict=True):
@@ -165,6 +166,8 @@ def _statistics(
             }
             if np.isinf(used).any():
                 record["infinite"] = int(np.isinf(used).sum())
+            if metric.name.startswith("psnr"):
+                record["pooled"] = mean_psnr_db(used).pooled_db
             records.append(record)
         out[metric.name] = records
     return out
@@ -250,21 +253,36 @@ def _add_set_metrics(out: dict[str, Any], evaluated: Evaluated, methods: Sequenc
     wanted = [metric.name for metric in OF_SETS if metric.name not in out["unavailable"]]
     if not wanted:
         return
-    found = set_metrics(evaluated, methods, seed=options.seed)
-    for name, records in found.items():
-        out["methods"][name]["metrics"] |= {metric: record for metric, record in records.items() if metric in wanted}
+    for name, records in set_metrics(evaluated, methods, seed=options.seed).items():
+        kept = {metric: record for metric, record in records.items() if metric in wanted}
+        out["methods"][name]["metrics"] |= kept
+        out["unavailable"] |= {metric: record["unavailable"] for metric, record in kept.items() if "unavailable" in record}
 
 
 def _warnings(out: Mapping[str, Any], evaluated: Evaluated) -> list[str]:
     lines = []
-    total, both = out["pictures"], out["paired"]["pictures"]
-    if both < total:
-        lines.append(f"methods are compared on the {both} of {total} pictures that all of them have")
+    for name, method in out["methods"].items():
+        if not any(record.get("n") or record.get("infinite") for record in method["metrics"].values()):
+            lines.append(f"{name} has no numbers: {_why(evaluated, name)}")
     named = {name for name in evaluated.facts["subject"] if name}
     if out["bootstrap"]["drawn"] == "pictures":
         why = "every picture shows the same person" if len(named) == 1 else "nobody is named"
-        lines.append(f"intervals are over pictures, not over people: {why}")
-    return lines
+        lines.append(f"Intervals are over pictures, not over people: {why}")
+    said = [
+        record["warning"] for method in out["methods"].values() for record in method["metrics"].values() if "warning" in record
+    ]
+    return lines + list(dict.fromkeys(said))
+
+
+def _why(evaluated: Evaluated, method: str) -> str:
+    """What became of a method's pictures, with the commonest message."""
+    i = evaluated.methods.index(method)
+    statuses = Counter(str(status) for status in evaluated.status[i])
+    messages = Counter(
+        row["error_message"] for row in evaluated.table.select(["method", "error_message"]).to_pylist() if row["method"] == method
+    )
+    said = next((text for text, _ in messages.most_common() if text), "")
+    return ", ".join(f"{count:,} {status}" for status, count in statuses.most_common()) + (f" ({said})" if said else "")
 
 
 def _band(coverage: float) -> str:

@@ -15,7 +15,7 @@ def cell(metric: Metric, record: Mapping[str, Any] | None) -> str:
     if record is None:
         return NOTHING
     if record.get("unavailable"):
-        return NOT_AVAILABLE
+        return str(record["unavailable"]).partition(":")[0]
     if record.get("mean") is None:
         return "∞" if record.get("infinite") else NOTHING
     text = metric.text(record["mean"])
@@ -32,13 +32,18 @@ def grid(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     heads = ["method", "n", *(_head(metric) for metric in shown), *(["s / picture"] if timed else [])]
     rows = []
     for name, method in methods.items():
-        n = method["metrics"].get("psnr_hole_db", {}).get("n", summary["paired"]["pictures"])
         seconds = method["seconds_per_picture"]
         rows.append(
-            [name, f"{n:,}", *(cell(metric, method["metrics"].get(metric.name)) for metric in shown)]
+            [name, f"{compared(method):,}", *(cell(metric, method["metrics"].get(metric.name)) for metric in shown)]
             + ([NOTHING if seconds is None else f"{seconds:.3g}"] if timed else [])
         )
     return heads, rows
+
+
+def compared(method: Mapping[str, Any]) -> int:
+    """On how many pictures a method was compared: the most that any of its numbers rests on, identical ones counted."""
+    records = method["metrics"].values()
+    return max((record.get("n", 0) + record.get("infinite", 0) for record in records), default=0)
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
@@ -46,14 +51,18 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     bootstrap, pictures = summary["bootstrap"], summary["paired"]
     people = f" of {pictures['people']:,} {'people' if pictures['people'] > 1 else 'person'}" if pictures["people"] else ""
     lines = [
-        f"{pictures['pictures']:,} pictures{people} that every method has, of {summary['pictures']:,}. "
-        f"Mean [{bootstrap['level']:.0%} interval: {bootstrap['resamples']:,} bootstrap resamples of {bootstrap['drawn']}]."
+        f"{pictures['pictures']:,} of {summary['pictures']:,} pictures{people}: those that every method with numbers has. Means "
+        f"with {bootstrap['level']:.0%} intervals from {bootstrap['resamples']:,} bootstrap resamples of {bootstrap['drawn']}."
     ]
+    for name, method in summary["methods"].items():
+        for metric in (m for m in METRICS.values() if m.tabled and method["metrics"].get(m.name, {}).get("infinite")):
+            count = method["metrics"][metric.name]["infinite"]
+            lines.append(f"{name}, {metric.label}: {count:,} identical to the truth (∞), not in the mean.")
     reasons = dict.fromkeys(summary["unavailable"].values())
     for reason in reasons:
         names = [METRICS[name].label for name, why in summary["unavailable"].items() if why == reason]
-        lines.append(f"{reason}: {', '.join(names)}.")
-    return lines + [f"{line[0].upper()}{line[1:]}." for line in summary["warnings"]]
+        lines.append(f"{', '.join(names)}: {reason}.")
+    return lines + [f"{line}." for line in summary["warnings"]]
 
 
 def markdown_table(summary: Mapping[str, Any]) -> str:
@@ -63,20 +72,43 @@ def markdown_table(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n\n" + "\n".join(f"- {note}" for note in notes(summary)) + "\n"
 
 
-def terminal_table(summary: Mapping[str, Any]) -> str:
-    """The short table turned so that it fits a terminal: metrics as rows, methods as columns."""
+def terminal_table(summary: Mapping[str, Any], width: int = 120) -> str:
+    """The short table turned so that it fits a terminal: metrics as rows, methods as columns, in blocks of `width` letters.
+
+    Intervals are half widths behind ±. What no method has is left to the notes.
+    """
     heads, rows = grid(summary)
-    columns = [heads, *rows]
-    widths = [max(len(text) for text in column) for column in columns]
-    lines = []
-    for k in range(len(heads)):
-        cells = [
-            column[k].ljust(width) if i == 0 else column[k].rjust(width)
-            for i, (column, width) in enumerate(zip(columns, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "─" * max(map(len, lines)))
+    kept = [k for k in range(len(heads)) if k < 2 or any(row[k] not in (NOTHING, NOT_AVAILABLE) for row in rows)]
+    names = [heads[k] for k in kept]
+    columns = [[_short(row[k]) for k in kept] for row in rows]
+    first = max(map(len, names))
+    blocks: list[list[list[str]]] = [[]]
+    used = first
+    for column in columns:
+        size = 2 + max(map(len, column))
+        if blocks[-1] and used + size > width:
+            blocks.append([])
+            used = first
+        blocks[-1].append(column)
+        used += size
+    lines: list[str] = []
+    for block in blocks:
+        sizes = [max(map(len, column)) for column in block]
+        lines += [""] if lines else []
+        for k, name in enumerate(names):
+            cells = [column[k].rjust(size) for column, size in zip(block, sizes, strict=True)]
+            lines.append("  ".join([name.ljust(first), *cells]).rstrip())
+            lines += ["─" * (first + sum(sizes) + 2 * len(sizes))] if k == 0 else []
     return "\n".join([*lines, "", *notes(summary)])
+
+
+def _short(text: str) -> str:
+    """`20.03 [19.30, 20.71]` as `20.03 ±0.71`: the larger half of the interval."""
+    value, mark, ends = text.partition(" [")
+    if not mark:
+        return text
+    half = max(abs(float(end) - float(value)) for end in ends.rstrip("]").split(", "))
+    return f"{value} ±{half:.{len(value.partition('.')[2])}f}"
 
 
 def _head(metric: Metric) -> str:

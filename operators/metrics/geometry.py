@@ -53,3 +53,16 @@ def rotation_error_deg(
     """Angle of the rotation between two rotations, in degrees."""
     trace = (rotation.astype(np.float64) * truth).sum((1, 2))
     return np.rad2deg(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+
+
+def similarity_onto(points: Float[np.ndarray, "points 2"], target: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "2 3"]:
+    """The rotation, scale and shift (no mirror) that bring points of the plane closest to their targets, least squares.
+
+    In complex numbers target = a point + b, which is a linear problem. Points that are all in one place only shift.
+    """
+    p, t = (x[:, 0] + 1j * x[:, 1] for x in (points.astype(np.float64), target.astype(np.float64)))
+    centred = p - p.mean()
+    spread = float((abs(centred) ** 2).sum())
+    a = (np.conj(centred) * (t - t.mean())).sum() / spread if spread else 1.0 + 0j
+    b = t.mean() - a * p.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])

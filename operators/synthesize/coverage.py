@@ -13,8 +13,8 @@ OPAQUE = 0.5
 _EDGE_SLACK = 0.1
 
 
-def face_region(landmarks468_px: Float[np.ndarray, "468 k"], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Convex hull of the landmarks inside the picture of that (height, width); the outline belongs to it."""
+def face_region(landmarks468_px: Float[np.ndarray, "points k"], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    """Convex hull of landmarks inside the picture of that (height, width); the outline belongs to it."""
     canvas = np.zeros(shape, np.uint8)
     # an outline far outside the picture would overflow the fixed-point coordinates
     limit = 8.0 * max(shape)

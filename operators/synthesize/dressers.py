@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 
 from operators.synthesize.base import HOLE_ONLY, OCCLUDER_TYPES, Layer, Outfit
+from operators.synthesize.coverage import OPAQUE, size_for
 from operators.synthesize.occluders import occluder_layer
+from operators.synthesize.template_masks import template_layer
+from operators.synthesize.templates import TemplateSet, template_set
+from operators.synthesize.worn import FittedFace, MaskWearer, WearStyle
 
 Target = tuple[float, float] | None
-_GREY = 128.0
+_TELEA_PX = 3.0
 # Room around the landmarks' box that a thing may need, in face heights: left and right, above, below.
-_ROOM = {"hand": None, "scarf": (2.0, 1.0, 3.0)}
+_ROOM = {"hand": (3.0, 1.5, 3.5), "scarf": (2.0, 1.0, 3.0)}
 _MASK_ROOM = (1.0, 0.8, 0.8)
 
 
@@ -56,8 +61,6 @@ class Dresser(Protocol):
 def window_of(mesh_px: np.ndarray, shape: tuple[int, int], kind: str) -> tuple[slice, slice]:
     """Rows and columns of the picture that a thing of that kind on this face may touch; at least one pixel."""
     room = _ROOM.get(kind, _MASK_ROOM)
-    if room is None:
-        return slice(0, shape[0]), slice(0, shape[1])
     low, high = mesh_px[:, :2].min(0), mesh_px[:, :2].max(0)
     side = float((high - low).max())
     x0, y0 = np.floor(low - side * np.array([room[0], room[1]]))
@@ -69,42 +72,65 @@ def window_of(mesh_px: np.ndarray, shape: tuple[int, int], kind: str) -> tuple[s
 def dress(
     dresser: Dresser, image: np.ndarray, face: Subject, outfit: Outfit, seed: int, coverage: Target, shadow: float
 ) -> Layer:
-    """The layer of any outfit but `none`, in the pixels of `image`."""
+    """The layer of any outfit but `none`, in the pixels of `image`.
+
+    `inpaint` spreads the surroundings into the outline of a mask (Telea, 3 px, as MaskTheFace does): a hole without a mask.
+    """
     if outfit.type in OCCLUDER_TYPES:
         layer = occluder_layer(image, face.mesh, outfit, seed, coverage)
-        if layer.light is not None:
-            layer = replace(layer, light=(1 - shadow * (1 - layer.light)).astype(np.float32))
     elif outfit.type == HOLE_ONLY:
         mask = dresser(image, face, Outfit("surgical_blue"), seed, coverage, 0.0)
-        solid = (mask.alpha > 0).astype(np.float32)
-        layer = Layer(np.full(mask.colour.shape, _GREY, np.float32), solid)
+        solid = (mask.alpha >= OPAQUE).astype(np.uint8)
+        filled = cv2.inpaint(image, solid, _TELEA_PX, cv2.INPAINT_TELEA)
+        return Layer(filled.astype(np.float32), solid.astype(np.float32))
     else:
-        layer = dresser(image, face, outfit, seed, coverage, shadow)
-    return layer
+        return dresser(image, face, outfit, seed, coverage, shadow)
+    return _with_shadow(layer, shadow)
+
+
+def _with_shadow(layer: Layer, strength: float) -> Layer:
+    """The layer with shadows of that strength, 1 = as they are."""
+    if layer.light is None or strength == 1:
+        return layer
+    return replace(layer, light=np.clip(1 - strength * (1 - layer.light), 0, None).astype(np.float32))
 
 
 class WornDresser:
-    """Masks on the fitted 3D face (`operators.synthesize.worn`)."""
+    """Masks on the fitted 3D face (`operators.synthesize.worn`); a coverage is aimed for by how they are worn."""
 
     def __init__(self, basis: str):
-        from operators.synthesize.worn import MaskWearer
-
         self.wear = MaskWearer(basis)
 
     def __call__(self, image: np.ndarray, face: Subject, outfit: Outfit, seed: int, coverage: Target, shadow: float) -> Layer:
-        from operators.synthesize.worn import FittedFace, WearStyle
-
         columns = {name: np.asarray(value)[None] for name, value in face.columns.items()}
+        if "identity" not in columns:
+            raise KeyError("masks of kind worn need the fitted face: run MorphableFitter before, or choose kind template")
         wanted = None if coverage is None else float(np.random.default_rng([seed, 2]).uniform(*coverage))
         fitted = FittedFace.of(columns, 0, face.crop_px)
         return self.wear(image, fitted, outfit, seed, wanted, WearStyle(shadow=shadow)).layer
 
 
 class TemplateDresser:
-    """Masks from pictures (`operators.synthesize.templates`); a coverage is aimed for by sliding the mask along the face."""
+    """Masks from pictures (`operators.synthesize.template_masks`); a coverage is aimed for by sliding and scaling the mask."""
 
     def __init__(self, templates: str):
-        raise NotImplementedError("template masks")
+        self.templates: TemplateSet = template_set(templates)
 
     def __call__(self, image: np.ndarray, face: Subject, outfit: Outfit, seed: int, coverage: Target, shadow: float) -> Layer:
-        raise NotImplementedError("template masks")
+        points = np.asarray(face.columns["landmarks68_px"], np.float64)
+        down, middle = points[8] - points[27], points[30]
+
+        def hung(size: float) -> np.ndarray:
+            # below 0 the mask slides down the face, above it grows
+            return (
+                points - min(size, 0.0) * down if size < 0 else middle + (1 + 0.7 * size) * (points - middle) - 0.2 * size * down
+            )
+
+        def layer(size: float) -> Layer:
+            return template_layer(image, hung(size), outfit, self.templates, seed).layer
+
+        size = 0.0
+        if coverage is not None:
+            wanted = float(np.random.default_rng([seed, 2]).uniform(*coverage))
+            size = size_for(lambda s: layer(s).alpha, face.mesh, coverage, wanted, (-1.0, 1.0))
+        return _with_shadow(layer(size), shadow)

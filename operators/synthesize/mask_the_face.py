@@ -11,23 +11,27 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from operators.synthesize.base import HOLE_ONLY, Masked, Outfit
-from operators.synthesize.template_looks import picture
+from operators.synthesize.template_looks import stretched
 from operators.synthesize.templates import Template
 
 _TELEA_RADIUS_PX = 3
 
 
 def composite(
-    image: UInt8[np.ndarray, "h w 3"], template: Template, to_image: Float[np.ndarray, "3 3"] | None, outfit: Outfit
+    image: UInt8[np.ndarray, "h w 3"],
+    template: Template,
+    to_image: Float[np.ndarray, "3 3"] | None,
+    outfit: Outfit,
+    seed: int = 0,
 ) -> Masked:
     """Photo with the template bent by `to_image` (pixel centres at whole numbers); without a map the photo as it is.
 
     Anwar and Raychowdhury, "Masked face recognition for secure authentication", 2020, and its code. Colour and texture of
-    the outfit are mixed in by their weights; a texture is a picture file, stretched over the template.
+    the outfit are mixed in by their weights; a texture's picture is stretched over the template.
     """
     if to_image is None:
         return Masked(image.copy(), np.zeros(image.shape[:2], bool), np.zeros(image.shape[:2], np.float32))
-    colour = _overlaid(template, outfit)
+    colour = _overlaid(template, outfit, seed)
     bent = bilinear(np.dstack([colour, template.alpha]), to_image, image.shape[:2])
     alpha = bent[..., 3]
     behind = np.where((alpha < 255)[..., None], image, 0)
@@ -64,10 +68,10 @@ def bilinear(
     return out.reshape(*shape, -1)
 
 
-def _overlaid(template: Template, outfit: Outfit) -> np.ndarray:
+def _overlaid(template: Template, outfit: Outfit, seed: int) -> np.ndarray:
     out, opaque = template.colour, (template.alpha > 0)[..., None]
     if outfit.texture is not None:
-        cloth = cv2.resize(picture(outfit.texture), out.shape[1::-1])
+        cloth = stretched(template, outfit.texture, seed)
         out = _mixed(out, np.where(opaque, cloth, 0), outfit.texture_weight)
     if outfit.colour is not None:
         out = _mixed(out, np.where(opaque, np.array(outfit.colour), 0), outfit.colour_weight)

@@ -19,9 +19,9 @@ from operators.synthesize.six_points import SixPoints, six_points
 from operators.types import OperatorConfig, OperatorInfo, option, row_seed
 
 EVERYDAY = (
-    "surgical_blue*30", "surgical_white*12", "surgical_green*4", "surgical-#2b2b2e*8",
-    "cloth-#1d1d20*12", "cloth-#6c7078*4", "cloth-#27365e*4", "cloth-#7c2632*2", "cloth-flowers*3", "cloth-dots*2",
-    "cloth-plaid*2", "kn95*9", "n95*5", "kn95-#232326*3",
+    "surgical-#a9cfe3*20", "surgical-#8fbbd6*9", "surgical_blue*5", "surgical_white*13", "surgical_green*3", "surgical-#2b2b2e*9",
+    "cloth-#1d1d20*11", "cloth-#6c7078*4", "cloth-#27365e*3", "cloth-#7c2632*2", "cloth-flowers*2", "cloth-dots*2",
+    "cloth-plaid*2", "kn95*8", "n95*4", "kn95-#232326*3",
 )  # fmt: skip
 """Shares of what people wear in the street: mostly surgical, some plain or printed cloth, some respirators."""
 
@@ -90,8 +90,8 @@ class FaceMasker:
 
     A row with nobody to mask keeps its status and gets no sample. Everything random about a face comes from
     `row_seed(image_id, face_index, operator, config.seed)`: the same face gets the same thing however it is written, and in
-    whatever company. `mask_coverage` is measured, not asked for. An outfit `none` leaves the face alone; `inpaint` paints a
-    mask's outline grey, so that only the hole is left.
+    whatever company. `mask_coverage` is measured, not asked for. An outfit `none` leaves the face alone; `inpaint` leaves a
+    hole in the shape of a mask, its surroundings spread into it.
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
@@ -224,8 +224,8 @@ _SUBJECT = (
     "focal_px", "crop_from_image",
 )  # fmt: skip
 _TOLD = (
-    "face_index", "face_status", "face_message", "box_xyxy_px", "landmarks468_px", "landmarks68_px", "rotation_deg",
-    "identity", "expression",
+    "face_index", "face_status", "face_message", "box_xyxy_px", "landmarks468_px", "landmarks68_px", "crop_from_image",
+    "rotation_deg", "identity", "expression",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from operators.synthesize.base import HOLE_ONLY, MASK_TYPES, NOTHING, OCCLUDER_TYPES, Outfit
+from operators.synthesize.prints import PRINTS
 
 TYPES = (*MASK_TYPES, *OCCLUDER_TYPES, HOLE_ONLY, NOTHING)
 """Every type that an outfit may have."""
@@ -64,13 +65,6 @@ def outfit_text(outfit: Outfit) -> str:
     return "-".join(part for part in (outfit.type, colour_text(outfit), outfit.texture or "") if part)
 
 
-def print_names() -> tuple[str, ...]:
-    """Names of the built-in prints."""
-    from operators.synthesize.prints import PRINTS
-
-    return PRINTS
-
-
 def _parse(text: str, colour_weight: float, texture_weight: float) -> OutfitShare:
     words, star, amount = text.rpartition("*")
     if not star:
@@ -97,8 +91,8 @@ def _look(look: str, text: str) -> tuple[tuple[int, int, int] | None, str | None
             raise OutfitError(f"outfit {text!r}: expected a colour like #0473e2, got {look!r}")
         red, green, blue = bytes.fromhex(match[1])
         colour, look = (red, green, blue), (match[2] or "").strip()
-    if look and look not in print_names() and "." not in look and "/" not in look:
-        raise OutfitError(f"outfit {text!r}: {look!r} is no print and no picture file{_nearest(look, print_names())}")
+    if look and look not in PRINTS and "." not in look and "/" not in look:
+        raise OutfitError(f"outfit {text!r}: {look!r} is no print and no picture file{_nearest(look, PRINTS)}")
     return colour, look or None
 
 

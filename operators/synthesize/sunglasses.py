@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from operators.faces.canonical import canonical_mesh
 from operators.synthesize.base import Layer, Outfit, over
 from operators.synthesize.coverage import size_for
-from operators.synthesize.scene import FaceFrame, Scene, contact_shadow
+from operators.synthesize.setting import FaceFrame, Scene, contact_shadow
 from operators.synthesize.strokes import polygon_alpha
 
 # Lens outlines by control points, cm from the lens's middle; x away from the nose, y down.
@@ -19,7 +19,7 @@ _OUTLINES = {
     "classic": ((-2.3, -1.6), (0.0, -2.0), (2.5, -1.9), (2.75, -0.9), (2.2, 1.2), (0.6, 1.95), (-1.2, 1.8), (-2.1, 0.5)),
     "aviator": ((-2.2, -1.4), (0.0, -2.0), (2.3, -1.75), (2.85, -0.2), (2.3, 1.8), (0.7, 2.75), (-1.2, 2.1), (-2.2, 0.3)),
     "round": tuple((2.35 * np.cos(a), 2.35 * np.sin(a)) for a in np.arange(10) * 2 * np.pi / 10),
-    "large": ((-2.5, -1.9), (0.0, -2.3), (2.9, -2.1), (3.1, 0.0), (2.6, 2.2), (0.3, 2.65), (-2.1, 2.0), (-2.5, 0.0)),
+    "large": ((-2.3, -1.8), (0.0, -2.1), (2.7, -1.95), (2.9, 0.0), (2.4, 2.0), (0.3, 2.4), (-1.9, 1.85), (-2.3, 0.0)),
     "narrow": ((-2.3, -1.1), (0.0, -1.4), (2.9, -1.3), (3.15, -0.3), (2.4, 1.1), (0.2, 1.45), (-1.9, 1.0), (-2.35, 0.0)),
 }
 _TINTS = ((20, 21, 23), (20, 21, 23), (52, 34, 22), (26, 36, 28), (30, 34, 48))
@@ -226,7 +226,7 @@ def _bridge(shape: tuple[int, int], frame: FaceFrame, style: _Style, size: float
 
 def _temple(shape: tuple[int, int], frame: FaceFrame, scene: Scene, style: _Style, side: int, size: float) -> Layer | None:
     """The arm from the hinge to the ear; None where the head hides it."""
-    hinge = _front(np.array([2.75, -1.25]), side, size, style) + np.array([side * style.rim, 0.0, 0.0])
+    hinge = _front(np.array([[2.75, -1.25]]), side, size, style)[0] + np.array([side * style.rim, 0.0, 0.0])
     ear = _EAR * (side, 1, 1)
     if side * (frame.place(ear)[0] - frame.place(hinge)[0]) <= 0.05 * frame.px_per_cm:
         return None

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from operators.codec import decode_rgb
 from operators.image_header import ImageError
 from operators.synthesize.base import Outfit
+from operators.synthesize.prints import PRINTS, printed
 from operators.synthesize.templates import Template
 
 _BRIDGE_TO_CHIN_MM = 105.0  # from the nose's middle to under the chin, along an adult's mask
@@ -49,16 +50,14 @@ def texture_over(
     template: Template, name: str, seed: int, ground: tuple[int, int, int] | None = None
 ) -> Float[np.ndarray, "h w 3"]:
     """A print or a picture on the template's own pixels, 0-255, as large as it would be on an adult's mask."""
-    from operators.synthesize import prints
-
     h, w = template.alpha.shape
     middle, chin = template.points[1], template.points[4]
     mm = _BRIDGE_TO_CHIN_MM / max(float(np.linalg.norm(chin - middle)), 1.0)
-    if name in prints.PRINTS:
+    if name in PRINTS:
         x, y = np.meshgrid((np.arange(w) - middle[0]) * mm, (np.arange(h) - middle[1]) * mm)
         places = np.stack([x, y], -1).astype(np.float32)
-        red, green, blue = ground or (0, 0, 0)
-        colours = prints.printed(name, places, np.random.default_rng(seed), (red, green, blue) if ground else None)
+        red, green, blue = (float(c) for c in ground or (0, 0, 0))
+        colours = printed(name, places, np.random.default_rng(seed), (red, green, blue) if ground else None)
         return colours.astype(np.float32) * 255
     image = picture(name)
     scale = max(w / image.shape[1], h / image.shape[0])
@@ -66,6 +65,13 @@ def texture_over(
     large = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     top, left = (size[1] - h) // 2, (size[0] - w) // 2
     return large[top : top + h, left : left + w].astype(np.float32)
+
+
+def stretched(template: Template, name: str, seed: int) -> UInt8[np.ndarray, "h w 3"]:
+    """A print, or a picture squeezed or stretched onto the template's own pixels."""
+    if name in PRINTS:
+        return np.round(texture_over(template, name, seed)).astype(np.uint8)
+    return cv2.resize(picture(name), template.colour.shape[1::-1])
 
 
 @lru_cache(maxsize=32)

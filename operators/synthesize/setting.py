@@ -18,6 +18,11 @@ SKIN = (10, 151, 9, 109, 338, 67, 297, 50, 280, 205, 425, 117, 346, 101, 330, 4,
 """Mesh vertices that are skin on most faces: forehead, cheeks, nose."""
 # Where light is measured: skin whose normals point all over, without eyes, brows and lips.
 _LIT = (*SKIN, 127, 356, 234, 454, 93, 323, 132, 361, 58, 288, 172, 397, 136, 365, 152, 199, 54, 284, 103, 332, 123, 352)
+# Head and neck from the front, canonical cm: a little inside the real outline.
+_HEAD = np.array([
+    [0, -9.5, 0], [4.5, -8.2, 0], [6.9, -4.5, 0], [7.2, 0, 0], [6.6, 4.0, 0], [5.2, 7.2, 0], [4.6, 9.0, 0], [4.8, 13, 0],
+    [-4.8, 13, 0], [-4.6, 9.0, 0], [-5.2, 7.2, 0], [-6.6, 4.0, 0], [-7.2, 0, 0], [-6.9, -4.5, 0], [-4.5, -8.2, 0],
+], np.float64)  # fmt: skip
 _UPPER = list(UPPER_FACE)
 
 
@@ -95,7 +100,10 @@ class Scene:
         at = np.floor(mesh_px[index, :2]).astype(int) - (x0, y0)
         inside = ((at >= 0) & (at < (x1 - x0, y1 - y0))).all(1) & (normals[index, 2] < -0.15)
         colours = soft[at[inside, 1], at[inside, 0]] if inside.any() else soft.reshape(-1, 3)[:: max(1, soft.size // 300)]
-        skin = np.median(colours, axis=0).clip(4, 250)
+        # hair over the forehead, beards and shadows are darker than the skin, highlights brighter
+        level = colours @ (0.299, 0.587, 0.114)
+        typical = (level >= np.percentile(level, 52)) & (level <= np.percentile(level, 90))
+        skin = (colours[typical].mean(0) if typical.any() else np.median(colours, axis=0)).clip(4, 250)
         light = _light(colours / skin, normals[index][inside]) if inside.any() else _light(np.zeros((0, 3)), np.zeros((0, 3)))
         return cls(frame, light, skin, float(np.dot(skin, (0.299, 0.587, 0.114))), _blur(window), _grain(image, mesh_px))
 
@@ -147,6 +155,16 @@ def contact_shadow(alpha: Float[np.ndarray, "h w"], light: Light, reach_px: floa
         dark = cv2.GaussianBlur(moved, (0, 0), max(0.4, sigma * reach_px))
         out[place] *= 1 - strength * share * dark
     return out
+
+
+def on_head(shape: tuple[int, int], frame: FaceFrame) -> Float[np.ndarray, "h w"]:
+    """Soft mask of where the shadow of something before a face may fall: the head and neck, not what is far behind."""
+    head = _HEAD * (1, 1, 0) + (0, 0, 1.5)
+    outline = frame.place(head)[:, :2]
+    mask = np.zeros(shape, np.float32)
+    points = np.clip(np.round(outline * 16 - 8), -(1 << 26), 1 << 26).astype(np.int32)
+    cv2.fillPoly(mask, [points], 1.0, shift=4)
+    return cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.45 * frame.px_per_cm))
 
 
 def _canonical_normals() -> np.ndarray:
