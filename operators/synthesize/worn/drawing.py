@@ -102,7 +102,7 @@ def draw(
     grey = (rgb @ np.array((0.299, 0.587, 0.114), np.float32))[..., None]
     rgb = grey + colourfulness(photo) * (rgb - grey)
     spreads = grain_std(photo, (on_head > 0.5) & (photo[..., 1] < 250))
-    rgb = rgb + (0.4 + 0.4 * grey / 255) * grain(window.shape, spreads, seed)
+    rgb = rgb + (0.35 + 0.35 * grey / 255) * grain(window.shape, spreads, seed)
 
     skin = np.maximum(on_head, _neck(head, view, window))
     skin = cv2.GaussianBlur(skin, (0, 0), max(0.8 * view.px_per_mm, 0.5))
