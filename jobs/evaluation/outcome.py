@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,15 +32,17 @@ class Outcome:
 
 
 def write_outcome(
-    storage: Storage, options: SummaryOptions = DEFAULTS, title: str = "Evaluation", embed: bool | None = None, examples: int = 3
-) -> Outcome:
+    storage: Storage, options: SummaryOptions = DEFAULTS, title: str = "Evaluation", embed: bool | None = None,
+    examples: int = 3, runs: Mapping[str, Storage] | None = None,
+) -> Outcome:  # fmt: skip
     """Read the manifests below `manifest/` and write metrics.parquet, summary.json, summary.md, plots, sheets and report.html.
 
     `embed` puts pictures into the page instead of linking them; None = where the output is no folder. `examples` is how many
-    best, median and worst pictures of each method are shown. The same manifests give the same bytes.
+    best, median and worst pictures of each method are shown. `runs` are the outputs of reconstruct runs among the methods: their
+    3D faces are measured where samples say what the face is without the mask. The same manifests give the same bytes.
     Errors: `RowsError`, `StorageError`.
     """
-    evaluated = read_evaluated(storage)
+    evaluated = read_evaluated(storage, runs)
     summary = summarise(evaluated, options)
     files = {ROWS: rows_bytes(evaluated.table), SUMMARY: summary_bytes(summary), TABLE: markdown_table(summary).encode()}
     plots = draw_plots(evaluated, summary)

@@ -92,7 +92,7 @@ def draw_distribution(
         if record.get("low") is not None:
             axes.plot([record["low"], record["high"]], [row + 0.34] * 2, lw=1.6, **kind)
         axes.plot([record["mean"]], [row + 0.34], "o", ms=5, **kind)
-    axes.set_yticks(range(len(methods)), methods, color=_INK)
+    axes.set_yticks(range(len(methods)), [_named(name) for name in methods], color=_INK)
     axes.set_ylim(len(methods) - 0.45, -0.62)
     axes.grid(axis="x", color=_LINE, lw=0.8)
     axes.set_xlabel(_axis(metric), color=_SOFT)
@@ -117,8 +117,10 @@ def draw_groups(
         for x, record in zip(at, known, strict=True):
             if record["low"] is not None:
                 axes.plot([x, x], [record["low"], record["high"]], lw=1.5, **kind)
-        axes.plot(at, [record["mean"] for record in known], "o", ms=4.5, label=name, **kind)
-    axes.set_xticks(range(len(labels)), [f"{label}\nn = {_count(groups[label], metric)}" for label in labels], color=_INK)
+        axes.plot(at, [record["mean"] for record in known], "o", ms=4.5, label=_named(name), **kind)
+    room = max(4, 70 // max(len(labels), 1))
+    ticks = [f"{_named(label, room)}\nn = {_count(groups[label], metric)}" for label in labels]
+    axes.set_xticks(range(len(labels)), ticks, color=_INK)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.grid(axis="y", color=_LINE, lw=0.8)
     axes.set_xlabel(DIMENSIONS[dimension], color=_SOFT)
@@ -197,6 +199,12 @@ def _svg(figure: Any) -> str:
 
 def _record(summary: Mapping[str, Any], method: str, metric: Metric) -> dict[str, Any] | None:
     return summary["methods"][method]["metrics"].get(metric.name)
+
+
+def _named(name: str, room: int = 24) -> str:
+    """A name from outside as a label: no longer than there is room, and no mark-up."""
+    short = name if len(name) <= room else name[: room - 1] + "…"
+    return "\u200b" + short.replace("$", r"\$")  # a label that starts with _ would be hidden
 
 
 def _count(group: Mapping[str, Any], metric: Metric) -> str:

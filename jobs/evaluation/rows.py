@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,13 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from jobs.evaluation.catalogue import PER_IMAGE, TRUTH
+from jobs.evaluation.fits import try_fit_errors
+from jobs.evaluation.told import Told, read_told
 from jobs.storage import Storage
-from operators.metrics.geometry import rotation_error_deg
 from operators.metrics.landmarks import landmark_nme
-from operators.morphable.camera import rotation_from_deg
 
 ROWS = "metrics.parquet"
 SCHEMA_VERSION = "1"
@@ -70,7 +68,7 @@ class Evaluated:
     """All methods on all pictures. Arrays are (methods, pictures); NaN and empty text where there is nothing.
 
     `methods` leaves the truth out. `about` and `facts` are of the pictures, not of the methods; `features` (method -> keys,
-    array) is empty when it was read from `metrics.parquet`.
+    array) is empty when it was read from `metrics.parquet`. `notes` say what could not be measured.
     """
 
     methods: tuple[str, ...]
@@ -82,6 +80,7 @@ class Evaluated:
     results: np.ndarray
     table: pa.Table
     features: Mapping[str, tuple[list[str], np.ndarray]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> list[str] | None:
@@ -92,22 +91,26 @@ class Evaluated:
         return [name or f"\0{key}" for name, key in zip(names, self.keys, strict=True)]
 
 
-def read_evaluated(storage: Storage) -> Evaluated:
-    """Join the manifests of an evaluation's output.
+def read_evaluated(storage: Storage, runs: Mapping[str, Storage] | None = None) -> Evaluated:
+    """Join the manifests of an evaluation's output; `runs` are the outputs of the runs among its methods, for their 3D faces.
 
     Errors: `RowsError` when there are no rows, a method has two rows of one picture, or methods differ in a picture's truth
     or hole; `StorageError`.
     """
-    return join([pq.read_table(pa.BufferReader(storage.read(item.key))) for item in _manifests(storage)])
+    return join([pq.read_table(pa.BufferReader(storage.read(item.key))) for item in _manifests(storage)], runs)
 
 
-def join(manifests: Sequence[pa.Table]) -> Evaluated:
-    """Manifest tables -> one table, with what is derived from pairs of rows (identity, landmarks, pose). Errors: `RowsError`."""
+def join(manifests: Sequence[pa.Table], runs: Mapping[str, Storage] | None = None) -> Evaluated:
+    """Manifest tables -> one table, with what is derived from pairs of rows (identity, landmarks) and from runs (mesh, pose).
+
+    Errors: `RowsError`; `StorageError` when a run cannot be read.
+    """
     rows, heavy = _plain_rows(manifests)
     if not rows:
         raise RowsError("the evaluation has no rows: nothing was measured")
     _name_apart(rows)
     _derive(rows, heavy)
+    notes = [note for method, run in (runs or {}).items() if (note := _derive_fits(method, run, rows, heavy))]
     rows.sort(key=lambda row: (row["method"], row["key"]))
     table = pa.Table.from_pylist([{name: row.get(name) for name in SCHEMA.names} for row in rows], schema=SCHEMA)
     features: dict[str, tuple[list[str], np.ndarray]] = {}
@@ -116,10 +119,12 @@ def join(manifests: Sequence[pa.Table]) -> Evaluated:
         if have:
             found = np.stack([heavy[row["at"]]["inception_features"] for row in have])
             features[method] = ([row["key"] for row in have], found)
-    return from_table(table, features)
+    return from_table(table, features, notes)
 
 
-def from_table(table: pa.Table, features: Mapping[str, tuple[list[str], np.ndarray]] | None = None) -> Evaluated:
+def from_table(
+    table: pa.Table, features: Mapping[str, tuple[list[str], np.ndarray]] | None = None, notes: Sequence[str] = ()
+) -> Evaluated:
     """`metrics.parquet` -> arrays. Errors: `RowsError`."""
     named, keyed = table["method"].to_pylist(), table["key"].to_pylist()
     methods = tuple(sorted(set(named) - {TRUTH}))
@@ -151,7 +156,7 @@ def from_table(table: pa.Table, features: Mapping[str, tuple[list[str], np.ndarr
         for name, array in values.items():
             if row[name] is not None:
                 array[i, j] = row[name]
-    return Evaluated(methods, keys, status, values, about, facts, results, table, features or {})
+    return Evaluated(methods, keys, status, values, about, facts, results, table, features or {}, tuple(notes))
 
 
 def rows_bytes(table: pa.Table) -> bytes:
@@ -166,25 +171,26 @@ def _manifests(storage: Storage) -> list[Any]:
 
 
 def _plain_rows(manifests: Sequence[pa.Table]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of `SCHEMA`, each with `at`, its place in the second list, which holds arrays and poses."""
+    """Rows of `SCHEMA`, each with `at`, its place in the second list, which holds arrays and the true face."""
     rows: list[dict[str, Any]] = []
     heavy: list[dict[str, Any]] = []
+    told: dict[str, Told] = {}  # every method has the same samples
     for table in manifests:
         names = set(table.schema.names)
         if "method" not in names:
             raise RowsError("the manifest has no column `method`: this is no output of evaluate")
         light = table.select([name for name in table.schema.names if name in SCHEMA.names])
         found = {name: _arrays(table[name]) for name in _HEAVY if name in names}
-        metas = table["meta_json"].to_pylist() if "meta_json" in names else [""] * len(table)
+        texts = table["meta_json"].to_pylist() if "meta_json" in names else [""] * len(table)
         files = table["artifacts"].to_pylist() if "artifacts" in names else [None] * len(table)
-        poses = _first_faces(table["faces"], "rotation_deg") if "faces" in names else [None] * len(table)
         for i, row in enumerate(light.to_pylist()):
-            meta = _meta(metas[i])
-            told = _described(meta) | _files(files[i] or ())
-            drawn = told.pop("rotation_deg", None)
-            row |= {name: value for name, value in told.items() if row.get(name) in (None, "")}
+            text = texts[i] or ""
+            if text not in told:
+                told[text] = read_told(text)
+            known = told[text].facts | _files(files[i] or ())
+            row |= {name: value for name, value in known.items() if row.get(name) in (None, "")}
             row["at"] = len(heavy)
-            heavy.append({name: values[i] for name, values in found.items()} | {"drawn_deg": drawn, "found_deg": poses[i]})
+            heavy.append({name: values[i] for name, values in found.items()} | {"face": told[text].face})
             rows.append(row)
     return rows, heavy
 
@@ -220,52 +226,6 @@ def _arrays(column: pa.ChunkedArray) -> list[np.ndarray | None]:
     return out
 
 
-def _first_faces(faces: pa.ChunkedArray, name: str) -> list[Any]:
-    """One field of each row's first face; None where there is no face or the field is not finite."""
-    out: list[Any] = []
-    for chunk in faces.chunks:
-        values = chunk.flatten().field(name) if chunk.type.value_type.get_field_index(name) >= 0 else None
-        start = 0
-        for count in (length or 0 for length in chunk.value_lengths().to_pylist()):
-            value = values[start].as_py() if values is not None and count else None
-            out.append(value if value is not None and np.isfinite(value).all() else None)
-            start += count
-    return out
-
-
-def _meta(text: str | None) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _described(meta: dict[str, Any]) -> dict[str, Any]:
-    """What the picture's own JSON says of it: at its top, or of its first face, or in the JSON that it was made from."""
-    faces, before = meta.get("faces"), meta.get("meta")
-    first = faces[0] if isinstance(faces, list) and faces and isinstance(faces[0], dict) else {}
-    either = {**(before if isinstance(before, dict) else {}), "mask_type": first.get("type"), **first, **meta}
-    out: dict[str, Any] = {name: str(either[name]) for name in ("group", "mask_type", "subject") if either.get(name)}
-    for name, sources in {"coverage": ("coverage", "mask_coverage"), "yaw_deg": ("yaw_deg",)}.items():
-        found = [either[source] for source in sources if isinstance(either.get(source), int | float)]
-        if found:
-            out[name] = float(found[0])
-    pose = _numbers(either.get("rotation_deg"), 3)
-    if pose is not None:
-        out |= {"rotation_deg": pose, "yaw_deg": out.get("yaw_deg", float(pose[1]))}
-    return out
-
-
-def _numbers(values: Any, count: int) -> np.ndarray | None:
-    """That many finite numbers; None for anything else."""
-    try:
-        found = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        return None
-    return found if found.shape == (count,) and np.isfinite(found).all() else None
-
-
 def _files(artifacts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     out: dict[str, str] = {}
     for item in sorted(artifacts, key=lambda item: item["name"]):
@@ -277,7 +237,7 @@ def _files(artifacts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _derive(rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> None:
-    """Identity similarity and landmark errors against the truth's row of that key; pose error against the picture's own JSON."""
+    """Identity similarity and landmark errors against the truth's row of that key."""
     truths = {row["key"]: heavy[row["at"]] for row in rows if row["method"] == TRUTH}
     for row in rows:
         mine = heavy[row["at"]]
@@ -288,11 +248,16 @@ def _derive(rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> None:
         points, true = mine.get("result_landmarks68_px"), truth.get("result_landmarks68_px")
         if points is not None and true is not None:
             row |= _landmark_errors(points.reshape(68, 2), true.reshape(68, 2), truth.get("landmarks68_in_hole"))
-        drawn, found = mine["drawn_deg"], mine["found_deg"]
-        if drawn is not None and found is not None:
-            angles = torch.tensor([list(map(float, found)), drawn.tolist()], dtype=torch.float64)
-            first, second = rotation_from_deg(angles).numpy()
-            row["rotation_error_deg"] = float(rotation_error_deg(first[None], second[None])[0])
+
+
+def _derive_fits(method: str, run: Storage, rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> str:
+    """Mesh and pose errors of one run's faces; returns what to say when its meshes cannot be made."""
+    mine = {row["key"]: row for row in rows if row["method"] == method and heavy[row["at"]]["face"] is not None}
+    names = {key: ((row.get("image_id") or key).removeprefix(f"{method}/"), key) for key, row in mine.items()}
+    found, note = try_fit_errors(run, {key: heavy[row["at"]]["face"] for key, row in mine.items()}, names)
+    for key, errors in found.items():
+        mine[key] |= errors
+    return f"{method}: no mesh errors: {note}" if note else ""
 
 
 def _landmark_errors(points: np.ndarray, true: np.ndarray, in_hole: np.ndarray | None) -> dict[str, float]:

@@ -38,7 +38,7 @@ def set_metrics(evaluated: Evaluated, methods: Sequence[str], seed: int = 0) -> 
         try:
             found["p_ids"], found["u_ids"] = sets.discriminative_scores(*pair, seed=seed)
         except ModuleNotFoundError as error:  # the classifier's library is optional
-            out[name] = dict.fromkeys(("p_ids", "u_ids"), {"unavailable": f"not installed: {error.name}"})
+            out[name] = {metric: {"unavailable": f"not installed: {error.name}"} for metric in ("p_ids", "u_ids")}
         out[name] |= {metric: _record(measure, SCALES[metric]) for metric, measure in found.items()}
     return out
 

@@ -70,7 +70,7 @@ def summarise(evaluated: Evaluated, options: SummaryOptions = DEFAULTS) -> dict[
         "unavailable": absent,
         "methods": {name: _method_record(evaluated, i, options) for name, i in zip(methods, index, strict=True)},
         "groups": {},
-        "warnings": [],
+        "warnings": list(evaluated.notes),
     }
     for metric, columns in _statistics(evaluated, have, index, clusters, options).items():
         for name, record in zip(methods, columns, strict=True):

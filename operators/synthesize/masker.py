@@ -229,8 +229,8 @@ _SUBJECT = (
     "focal_px", "crop_from_image",
 )  # fmt: skip
 _TOLD = (
-    "face_index", "face_status", "face_message", "box_xyxy_px", "landmarks468_px", "landmarks68_px", "rotation_deg",
-    "identity", "expression",
+    "face_index", "face_status", "face_message", "box_xyxy_px", "landmarks468_px", "landmarks68_px", "crop_from_image",
+    "rotation_deg", "identity", "expression",
 )  # fmt: skip
 
 

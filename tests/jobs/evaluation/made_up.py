@@ -59,6 +59,11 @@ def rows(
     return out
 
 
+def only_psnr(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without other metrics: fewer plots to draw."""
+    return [{name: value for name, value in row.items() if not name.startswith(("ssim", "l1"))} for row in found]
+
+
 def table(found: Sequence[dict[str, Any]]) -> pa.Table:
     """Rows -> a manifest; a column that some rows lack is null there."""
     names = list(dict.fromkeys(name for row in found for name in row))

@@ -84,19 +84,6 @@ def test_landmark_errors_of_known_shifts():
     assert [values[f"nme_{part}"][1, 0] for part in ("all", "upper", "hidden")] == pytest.approx([0.03] * 3)
 
 
-def test_pose_error_against_the_pose_without_the_mask():
-    rows = made_up.rows(2)
-    pose = pa.list_(pa.struct([("rotation_deg", pa.list_(pa.float32()))]))
-    for row in rows:
-        row["meta_json"] = json.dumps({"faces": [{"rotation_deg": [0, 10, 0]}]})
-        row["faces"] = [{"rotation_deg": [0, 10, 25]}]
-    only(rows, "prior")["faces"] = []
-    made = made_up.table(rows)
-    made = made.set_column(made.schema.get_field_index("faces"), "faces", pa.array([row["faces"] for row in rows], pose))
-    error = join([made]).values["rotation_error_deg"]
-    assert np.isnan(error[0, 0]) and error[0, 1] == pytest.approx(25, abs=1e-4) and error[1, 0] == pytest.approx(25, abs=1e-4)
-
-
 def test_names_that_two_shards_share_are_told_apart():
     rows = made_up.rows(2)
     again = [{**row, "image_id": f"{row['method']}/b/{row['key']}"} for row in rows]
