@@ -153,7 +153,8 @@ def _paint(
     texture, bumps = _woven("plain" if weave in _PRINTED else weave, along, down, frame.px_per_cm, colour, rng)
     if weave in _PRINTED:
         places = (10 * np.stack([along, down], -1)).astype(np.float32)
-        texture = 255 * printed(weave, places, rng, ground)
+        back = None if ground is None else (float(ground[0]), float(ground[1]), float(ground[2]))
+        texture = 255 * printed(weave, places[None], rng, back)[0]
     canvas = np.zeros(shape, np.float32)
     canvas[ys, xs] = relief + bumps
     filled = _extended(canvas, alpha)
