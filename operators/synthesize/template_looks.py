@@ -147,7 +147,7 @@ class Sharpness:
 
     @classmethod
     def of(cls, image: UInt8[np.ndarray, "h w 3"], landmarks68_px: Float[np.ndarray, "68 2"]) -> Sharpness:
-        """Measured on the face inside jaw and brows; as sharp as pixels are, without grain, where none of it is in the picture."""
+        """Measured on the face inside jaw and brows; as sharp as pixels are and without grain where none of it is to be seen."""
         hull = np.asarray(landmarks68_px, np.float64)[list(_HULL)]
         edges = np.floor(hull.min(0)), np.ceil(hull.max(0))
         low, high = (np.clip(edge, 0, image.shape[1::-1]).astype(int) for edge in edges)

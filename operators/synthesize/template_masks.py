@@ -19,6 +19,7 @@ Blend = Literal["alpha", "official"]
 _HOLE_TEMPLATE = "surgical_blue"
 _TELEA_RADIUS_PX = 3
 _TEMPLATE_BLUR_PX = 0.5  # of an edge in a template, in its own pixels
+_ROOM_PX = 9  # for the blur of a soft photo
 _SHADOW_REACH = 0.15  # of the mask's window, around it
 
 
@@ -104,8 +105,8 @@ def bent(
     h, w = template.alpha.shape
     corners = np.array([[-1, -1, 1], [w, -1, 1], [w, h, 1], [-1, h, 1]], np.float64) @ to_image.T
     corners = corners[:, :2] / corners[:, 2:]
-    low = np.clip(np.floor(corners.min(0)), 0, [shape[1], shape[0]]).astype(int)
-    high = np.clip(np.ceil(corners.max(0)) + 1, 0, [shape[1], shape[0]]).astype(int)
+    low = np.clip(np.floor(corners.min(0)) - _ROOM_PX, 0, [shape[1], shape[0]]).astype(int)
+    high = np.clip(np.ceil(corners.max(0)) + 1 + _ROOM_PX, 0, [shape[1], shape[0]]).astype(int)
     window = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
     size = (max(int(high[0] - low[0]), 0), max(int(high[1] - low[1]), 0))
     if 0 in size:
