@@ -27,7 +27,7 @@ from operators.synthesize.worn import FittedFace, MaskWearer, WearStyle
 
 SIDE_YAW_DEG = 22.0
 PX_PER_MM = 3.2
-_DISTANCE_MM, _SIZE_PX, _MARGIN_PX = 900.0, 1280, 3
+_DISTANCE_MM, _SIZE_PX, _MARGIN_PX = 900.0, 960, 3
 _LIGHT = {0: 0.72, 1: 0.09, 2: 0.28}  # ambient, from above, from the front: order of `operators.morphable.light`
 _VISIBLE = 6
 _STEP = 3  # levels of grey: the cloth's own grain hides them, and files are a third smaller
@@ -48,9 +48,9 @@ DRAWINGS = (
     Drawing("surgical", Outfit("surgical_white", (242, 243, 243), colour_weight=1.0), 3),
     Drawing("surgical_green", Outfit("surgical_green", (152, 208, 190), colour_weight=1.0), 3),
     Drawing("surgical_blue", Outfit("surgical_blue", (130, 188, 226), colour_weight=1.0), 3),
-    Drawing("N95", Outfit("n95"), 5),
-    Drawing("KN95", Outfit("kn95", (242, 242, 240), colour_weight=1.0), 4, 0.6),
-    Drawing("cloth", Outfit("cloth", (74, 78, 86), colour_weight=1.0), 6, 0.9),
+    Drawing("N95", Outfit("n95", (240, 239, 234), colour_weight=1.0), 3),
+    Drawing("KN95", Outfit("kn95", (242, 242, 240), colour_weight=1.0), 6, 0.6),
+    Drawing("cloth", Outfit("cloth", (74, 78, 86), colour_weight=1.0), 8, 0.9),
     Drawing("gas", Outfit("gas"), 2, 0.4),
 )
 
@@ -61,12 +61,6 @@ class Picture:
 
     rgba: np.ndarray
     points: np.ndarray
-
-    def mirrored(self) -> Picture:
-        """The same mask from the other side."""
-        points = self.points[[2, 1, 0, 5, 4, 3]].copy()
-        points[:, 0] = self.rgba.shape[1] - 1 - points[:, 0]
-        return Picture(np.ascontiguousarray(self.rgba[:, ::-1]), points)
 
 
 class TemplateArtist:
@@ -97,7 +91,9 @@ class TemplateArtist:
         translation = np.array([0.0, 0.0, _DISTANCE_MM / unit_mm], np.float32)
         focal = PX_PER_MM * _DISTANCE_MM
         turn = camera.rotation_from_deg(torch.from_numpy(rotation)[None])
-        placed = camera.to_camera(torch.from_numpy(np.asarray(points, np.float32))[None], turn, torch.from_numpy(translation)[None])
+        placed = camera.to_camera(
+            torch.from_numpy(np.asarray(points, np.float32))[None], turn, torch.from_numpy(translation)[None]
+        )
         seen = camera.project(placed, torch.tensor([focal]), _SIZE_PX)[0].numpy()
         light = np.zeros((9, 3), np.float32)
         for band, strength in _LIGHT.items():
@@ -109,9 +105,9 @@ class TemplateArtist:
 
 
 def _sharp_ground() -> np.ndarray:
-    """A picture as sharp as pixels are, without grain: masks are drawn as sharp and as grainy as what they are put on."""
-    squares = np.indices((_SIZE_PX, _SIZE_PX)) // 64
-    return np.repeat(((squares.sum(0) % 2) * 200 + 20).astype(np.uint8)[..., None], 3, -1)
+    """A picture of skin, as sharp as pixels are and without grain: masks are drawn to match what they are put on."""
+    dark = (np.indices((_SIZE_PX, _SIZE_PX)) // 64).sum(0) % 2 == 0
+    return np.where(dark[..., None], (188, 152, 134), (210, 170, 150)).astype(np.uint8)
 
 
 def pictures(say: Callable[[str], None] = lambda text: None) -> Iterator[tuple[str, Picture]]:
@@ -119,10 +115,8 @@ def pictures(say: Callable[[str], None] = lambda text: None) -> Iterator[tuple[s
     artist = TemplateArtist()
     for drawing in DRAWINGS:
         say(drawing.section)
-        yield drawing.section, artist(drawing, 0.0)
-        right = artist(drawing, SIDE_YAW_DEG)
-        yield f"{drawing.section}_left", right.mirrored()
-        yield f"{drawing.section}_right", right
+        for side, yaw_deg in (("", 0.0), ("_left", -SIDE_YAW_DEG), ("_right", SIDE_YAW_DEG)):
+            yield drawing.section + side, artist(drawing, yaw_deg)
 
 
 def png(picture: Picture) -> bytes:

@@ -12,7 +12,7 @@ from jobs.evaluation.outcome import write_outcome
 from jobs.evaluation.summary import SummaryOptions
 from jobs.job_configs import EvaluateConfig
 from jobs.results import seconds_per_image
-from jobs.storage import Storage
+from jobs.storage import Storage, open_storage
 
 
 def conclude(config: EvaluateConfig, storage: Storage) -> str | None:
@@ -23,7 +23,8 @@ def conclude(config: EvaluateConfig, storage: Storage) -> str | None:
         order=tuple(result.method for result in results),
         seconds={name: value for name, value in seconds.items() if value is not None} if config.seconds else {},
     )
-    outcome = write_outcome(storage, options)
+    runs = {result.method: open_storage(result.uri, config.storage) for result in results if result.kind == "run"}
+    outcome = write_outcome(storage, options, runs=runs)
     print(outcome.text)
     pages = [name for name in outcome.files if name.endswith(".html")]
     return storage.locate(pages[0] if pages else outcome.files[0])

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.drawn_people import draw_people
 from jobs.sidecars import IMAGE_SUFFIXES, PICTURE_ROLES, folder_of, group_files, split_role, stem, suffix
 from jobs.sources import Sample, Shard, SourceConfig, hidden
 from jobs.storage import ObjectError, Storage, StorageConfig, open_storage
@@ -36,8 +37,11 @@ def read_samples(
     shard: Shard, storage: StorageConfig, config: SourceConfig, roles: frozenset[str], notes: Counter[str]
 ) -> Iterator[Sample]:
     """The samples of a shard in order; of pictures beside an image only those of these roles are read."""
-    read = {"images": read_images, "tar": read_tar_samples, "parquet": read_parquet}[shard.kind]
-    samples = read(open_storage(shard.root, storage), shard, config, roles, notes)
+    if shard.kind == "people":
+        samples = read_people(shard, config)
+    else:
+        read = {"images": read_images, "tar": read_tar_samples, "parquet": read_parquet}[shard.kind]
+        samples = read(open_storage(shard.root, storage), shard, config, roles, notes)
     if shard.kind == "images":
         samples = with_side_folders(samples, config, roles, storage)
     if shard.result:
@@ -69,6 +73,15 @@ def read_images(
                 _set_json(sample, storage.read(group.text, _JSON_BYTES + 1), config)
         except ObjectError as error:
             sample.image, sample.trouble = b"", (FAILED, type(error).__name__, str(error))
+        yield sample
+
+
+def read_people(shard: Shard, config: SourceConfig) -> Iterator[Sample]:
+    """One drawn portrait per name, with its JSON."""
+    numbers = [int(name.rpartition("-")[2]) for name, _ in shard.files]
+    for (name, _), (image, text) in zip(shard.files, draw_people(numbers), strict=True):
+        sample = Sample(name, f"{name} (drawn)", image)
+        _set_json(sample, text.encode(), config)
         yield sample
 
 

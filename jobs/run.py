@@ -56,7 +56,7 @@ class Prepared:
     def images_left(self) -> int | None:
         """Images still to do, where the listing tells; tars and Parquet files do not say how many they hold."""
         rows = self.config.source.unit_rows
-        if any(shard.kind != "images" for shard in self.shards):
+        if any(shard.kind not in ("images", "people") for shard in self.shards):
             return None
         return sum(max(_count(shard) - rows * len(done), 0) for shard, done in self.items)
 
@@ -164,6 +164,8 @@ def describe(prepared: Prepared) -> str:
 
 
 def _count(shard: Shard) -> int:
+    if shard.kind == "people":
+        return len(shard.files)
     return len(group_files(name for name, _ in shard.files))
 
 

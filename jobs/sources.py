@@ -1,7 +1,8 @@
 """Inputs become shards, shards become units: the batches that a pipeline works on.
 
 Three kinds of input, each local or on S3: a folder, glob or single file of images; WebDataset tars (`key.jpg` with optional
-`key.json`, `key.mask.png`, `key.truth.png` and `key.alpha.png`); Parquet with a column of encoded images. Listing and reading are
+`key.json`, `key.mask.png`, `key.truth.png` and `key.alpha.png`); Parquet with a column of encoded images; and `people:COUNT`,
+portraits of people who do not exist. Listing and reading are
 deterministic: the same input gives the same shards, keys, rows and units.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jobs.drawn_people import people_in, person_name
 from jobs.image_lists import Labels, chosen_labels
 from jobs.names import NameTable, printable, safe_key
 from jobs.sidecars import IMAGE_SUFFIXES, PICTURE_ROLES, folder_of, group_files, stem, suffix
@@ -116,6 +118,9 @@ def list_shards(uri: str, storage: StorageConfig = DEFAULT_STORAGE, config: Sour
 
     Errors: `SourceError` when there is nothing to read or the kind is ambiguous; `StorageError`.
     """
+    drawn = people_in(uri)
+    if drawn is not None:
+        return _people_shards(*drawn, config)
     root, files = _find(uri, storage)
     tars = [file for file in files if _TAR.search(file.key)]
     parquets = [file for file in files if _PARQUET.search(file.key)]
@@ -241,6 +246,15 @@ def _image_shards(uri: str, root: str, files: list[ObjectInfo], config: SourceCo
         shards.append(Shard(f"images-{len(shards):06d}", "images", root, entries, own))
         start = end
     return shards
+
+
+def _people_shards(count: int, first: int, config: SourceConfig) -> list[Shard]:
+    """Drawn people in groups of `images_per_shard`."""
+    names = [(person_name(number), 0) for number in range(first, first + count)]
+    if not names:
+        raise SourceError("people:0: nobody to draw")
+    groups = [names[start : start + config.images_per_shard] for start in range(0, count, config.images_per_shard)]
+    return [Shard(f"people-{first + k * config.images_per_shard:06d}", "people", "", tuple(g)) for k, g in enumerate(groups)]
 
 
 def _shard_end(keys: list[str], start: int, config: SourceConfig) -> int:

@@ -24,20 +24,23 @@ _FOCAL = 4.0
 
 @dataclass(frozen=True)
 class Portrait:
-    """A drawn person. `landmarks_px` are the 468 mesh points in the picture; the pose is pitch, yaw, roll."""
+    """A drawn person: 468 mesh points in the picture, pose (pitch, yaw, roll), and the coefficients of the base."""
 
     image: UInt8[np.ndarray, "size size 3"]
     landmarks_px: Float[np.ndarray, "468 3"]
     rotation_deg: Float[np.ndarray, "3"]
+    identity: Float[np.ndarray, " identity"]
+    expression: Float[np.ndarray, " expression"]
+    albedo: Float[np.ndarray, " albedo"]
 
 
 class PortraitMaker:
     """Draws portraits from one base; the same seed gives the same person."""
 
-    def __init__(self, basis: FaceBasis, size: int = 512, texture_px: int = 256):
+    def __init__(self, basis: FaceBasis, size: int = 512, texture_px: int = 256, most_yaw_deg: float = 28.0):
         if not len(basis.landmarks468):
             raise ValueError(f"basis {basis.name} has no correspondence to the 468-point mesh")
-        self.basis, self.size = basis, size
+        self.basis, self.size, self.most_yaw_deg = basis, size, most_yaw_deg
         self.model = MorphableModel(basis)
         self.atlas = TextureAtlas(basis, AlbedoModel(basis), texture_px)
         self.corner_uv = torch.as_tensor(basis.uv[basis.uv_triangles], dtype=torch.float32)
@@ -51,7 +54,9 @@ class PortraitMaker:
         ).astype(np.float32)
         albedo = torch.from_numpy(rng.normal(0, 0.7, (1, len(basis.albedo))).astype(np.float32))
         light = basis.light_mean + rng.normal(0, 0.5, (9, 1)) * basis.light_std
-        angles = np.array([rng.uniform(-8, 8), rng.uniform(-28, 28), rng.uniform(-6, 6)], np.float32)
+        angles = np.array(
+            [rng.uniform(-8, 8), rng.uniform(-self.most_yaw_deg, self.most_yaw_deg), rng.uniform(-6, 6)], np.float32
+        )
         vertices = self.model.vertices(torch.from_numpy(coefficients[None]))
         rotation = camera.rotation_from_deg(torch.from_numpy(angles[None]))
         mean = basis.mean
@@ -71,7 +76,9 @@ class PortraitMaker:
         image = image + rng.normal(0, 0.008, image.shape)
         depth = (points[:, 2] - points[:, 2].mean()) * (_FOCAL * size / distance)
         landmarks = np.concatenate((points[:, :2], depth[:, None]), 1).astype(np.float32)
-        return Portrait(np.clip(np.round(image * 255), 0, 255).astype(np.uint8), landmarks, angles)
+        picture = np.clip(np.round(image * 255), 0, 255).astype(np.uint8)
+        own = np.split(coefficients, [len(basis.identity)])
+        return Portrait(picture, landmarks, angles, own[0], own[1], albedo[0].numpy())
 
 
 def _ellipse(size: int, middle: tuple[float, float], axes: tuple[float, float], blur: float) -> np.ndarray:

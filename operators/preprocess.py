@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import cv2
@@ -79,7 +79,8 @@ class PairPreparer:
     """Writes `sample_bytes` of every live row that is a pair: `png` (or `jpg`), `mask.png`, `truth.png` where the truth came
     along, and `json` with the crop; every other row is rejected and says why.
 
-    Pictures shrink by area averages and grow by Lanczos; a mask's pixel is hole where at least half of what it covers is.
+    A crop around the face needs `FaceDetector` before it. Pictures shrink by area averages and grow by Lanczos; a mask's pixel
+    is hole where at least half of what it covers is.
     """
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
@@ -88,11 +89,9 @@ class PairPreparer:
 
     def __init__(self, config: PairPreparerConfig = PairPreparerConfig(), assets: Any = None, device: str = "cpu"):
         self.config = config
-        if config.crop == "face":
-            self.info = replace(type(self).info, reads=(*type(self).info.reads, "box_xyxy_px"))
 
     def __call__(self, batch: Batch) -> Batch:
-        samples = list(batch.rows.get("sample_bytes") or [None] * len(batch))
+        samples: list[dict[str, bytes] | None] = list(batch.rows.get("sample_bytes") or [None] * len(batch))
         batch.rows["sample_bytes"] = samples
         for i in batch.live_rows():
             try:

@@ -52,7 +52,9 @@ def read_told(text: str | None) -> Told:
         return Told()
     faces, before = meta.get("faces"), meta.get("meta")
     first = faces[0] if isinstance(faces, list) and faces and isinstance(faces[0], dict) else {}
-    either = {**(before if isinstance(before, dict) else {}), "mask_type": first.get("type"), **first, **meta}
+    before = before if isinstance(before, dict) else {}
+    drawn = found if isinstance(found := before.get("drawn"), dict) else {}
+    either = {**before, "mask_type": first.get("type"), **first, **meta, **drawn}
     facts: dict[str, Any] = {name: str(either[name]) for name in ("group", "mask_type", "subject") if either.get(name)}
     for name, sources in {"coverage": ("coverage", "mask_coverage"), "yaw_deg": ("yaw_deg",)}.items():
         found = [either[source] for source in sources if isinstance(either.get(source), int | float)]

@@ -79,7 +79,7 @@ def rim_of(hole: Where, rim_px: float = 16.0) -> Where:
     return masks.dilate(hole[None], rim_px)[0] & ~hole
 
 
-def resized(image: Image, size: int) -> Image:
+def resized(image: Image, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """The picture at size x size, whatever its shape: area average where it shrinks, bilinear where it grows."""
     if image.shape[:2] == (size, size):
         return image
@@ -87,7 +87,7 @@ def resized(image: Image, size: int) -> Image:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def resized_mask(mask: Where, size: int) -> Where:
+def resized_mask(mask: Where, size: int) -> Bool[np.ndarray, "size size"]:
     """The mask at size x size by nearest neighbour, which keeps its share of the picture where half-covered pixels would not."""
     return cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
 

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh, svdvals
 
-Features = Float[np.ndarray, "images features"]
+Results = Float[np.ndarray, "results features"]
+Truths = Float[np.ndarray, "truths features"]
 FEW = 2048
 """Fewer pictures than pool3 has features: their covariance is singular, and FID is far above its limit (Chong & Forsyth
 2020); papers use 2,048 and more."""
@@ -36,7 +37,7 @@ class SetMeasure:
 
 
 def frechet_distance(
-    results: Features, truths: Features, *, paired: bool = False, resamples: int | None = None, seed: int = 0
+    results: Results, truths: Truths, *, paired: bool = False, resamples: int | None = None, seed: int = 0
 ) -> SetMeasure:
     """Fréchet distance of the two sets' Gaussians (Dowson & Landau 1982): FID on Inception features (Heusel et al. 2017).
 
@@ -69,9 +70,7 @@ def frechet_distance(
     return SetMeasure(value, max(float(low), 0.0) if count else low, float(high), len(x), len(y), count, warning)
 
 
-def kernel_distance(
-    results: Features, truths: Features, *, paired: bool = False, resamples: int = 200, seed: int = 0
-) -> SetMeasure:
+def kernel_distance(results: Results, truths: Truths, *, paired: bool = False, resamples: int = 200, seed: int = 0) -> SetMeasure:
     """Kernel distance: KID on Inception features (Binkowski et al. 2018), unbiased MMD^2 with k(a, b) = (a.b / d + 1)^3.
 
     Taken over all vectors at once. The literature's mean over random subsets of 1,000 estimates the same number with more
@@ -96,7 +95,7 @@ def kernel_distance(
 
 
 def discriminative_scores(
-    results: Features, truths: Features, *, resamples: int = 1000, seed: int = 0
+    results: Results, truths: Truths, *, resamples: int = 1000, seed: int = 0
 ) -> tuple[SetMeasure, SetMeasure]:
     """P-IDS and U-IDS (Zhao et al. 2021, as in MAT's code); row i of both sets belongs together.
 
@@ -119,7 +118,7 @@ def discriminative_scores(
     return p_ids, u_ids
 
 
-def _decisions(x: Features, y: Features) -> tuple[np.ndarray, np.ndarray, str]:
+def _decisions(x: Results, y: Truths) -> tuple[np.ndarray, np.ndarray, str]:
     """The classifier's value of every result and truth (> 0 = real), and what is to be said about it."""
     # A second to import, which only those who measure should pay.
     from sklearn.svm import LinearSVC
@@ -148,7 +147,7 @@ def _by_gram(gxx: np.ndarray, gyy: np.ndarray, gxy: np.ndarray, wx: np.ndarray, 
     return float(mean_xx + mean_yy - 2 * mean_xy + trace - 2 * np.sum(svdvals(cross, check_finite=False)))
 
 
-def _by_covariance(x: Features, y: Features, wx: np.ndarray, wy: np.ndarray) -> float:
+def _by_covariance(x: Results, y: Truths, wx: np.ndarray, wy: np.ndarray) -> float:
     """Fréchet distance from covariances, the vectors weighted by whole numbers."""
     means, roots, traces = [], [], []
     for vectors, w in ((x, wx), (y, wy)):
@@ -166,7 +165,7 @@ def _affordable(size: int) -> int:
     return 200 if size <= 600 else 50 if size < FEW else 10
 
 
-def _checked(results: np.ndarray, truths: np.ndarray, paired: bool) -> tuple[Features, Features]:
+def _checked(results: np.ndarray, truths: np.ndarray, paired: bool) -> tuple[Results, Truths]:
     x, y = np.asarray(results, np.float64), np.asarray(truths, np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"expected two sets of vectors of one length, got {x.shape} and {y.shape}")

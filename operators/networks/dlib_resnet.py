@@ -104,5 +104,5 @@ def from_tfjs(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
             value = value.transpose(3, 2, 0, 1)
         elif name == "fc":
             key, value = "fc.weight", value.T
-        out[key] = torch.from_numpy(np.ascontiguousarray(value))
+        out[key] = torch.from_numpy(np.array(value, order="C"))
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,17 +12,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 Trunk = Literal["alex", "vgg"]
+_SCALING = {"shift": (-0.030, -0.088, -0.188), "scale": (0.458, 0.448, 0.450)}
 SMALLEST = {"alex": 31, "vgg": 16}
 """Sides in pixels below which a trunk has nothing left after its last pooling."""
 
 
 def build(trunk: Trunk) -> Any:
-    """The package's network with its own linear weights (version 0.1) and a trunk to be loaded (`net.slice…`)."""
+    """The package's network with its own linear weights (version 0.1) and an empty trunk to be loaded (`net.slice…`)."""
     import lpips
 
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), torch.device("meta"):  # without drawing and throwing away a trunk of random numbers
         warnings.simplefilter("ignore")
-        network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
+        network = lpips.LPIPS(net=trunk, pretrained=False, pnet_rand=True, verbose=False)
+    network = network.to_empty(device="cpu")
+    linear = torch.load(Path(lpips.__file__).parent / "weights" / "v0.1" / f"{trunk}.pth", "cpu", weights_only=True)
+    zeros = {name: torch.zeros_like(value) for name, value in network.state_dict().items() if name.startswith("net.")}
+    again = {name.replace("lin", "lins.", 1): value for name, value in linear.items()}  # the same layers by another name
+    scaling = {f"scaling_layer.{name}": torch.tensor(value)[None, :, None, None] for name, value in _SCALING.items()}
+    network.load_state_dict({**zeros, **linear, **again, **scaling})
     return network.eval().requires_grad_(False)
 
 

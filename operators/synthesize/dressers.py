@@ -19,7 +19,7 @@ from operators.synthesize.worn import FittedFace, MaskWearer, WearStyle
 Target = tuple[float, float] | None
 _TELEA_PX = 3.0
 # Room around the landmarks' box that a thing may need, in face heights: left and right, above, below.
-_ROOM = {"hand": None, "scarf": (2.0, 1.0, 3.0)}
+_ROOM = {"hand": (3.0, 1.5, 3.5), "scarf": (2.0, 1.0, 3.0)}
 _MASK_ROOM = (1.0, 0.8, 0.8)
 
 
@@ -61,8 +61,6 @@ class Dresser(Protocol):
 def window_of(mesh_px: np.ndarray, shape: tuple[int, int], kind: str) -> tuple[slice, slice]:
     """Rows and columns of the picture that a thing of that kind on this face may touch; at least one pixel."""
     room = _ROOM.get(kind, _MASK_ROOM)
-    if room is None:
-        return slice(0, shape[0]), slice(0, shape[1])
     low, high = mesh_px[:, :2].min(0), mesh_px[:, :2].max(0)
     side = float((high - low).max())
     x0, y0 = np.floor(low - side * np.array([room[0], room[1]]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ _PHALANGES = np.array([[4.4, 2.5, 1.75], [4.9, 2.95, 1.85], [4.5, 2.8, 1.85], [3
 _RADII = np.array([[1.02, 0.92, 0.78, 0.62], [1.05, 0.94, 0.80, 0.64], [0.98, 0.88, 0.75, 0.60], [0.86, 0.76, 0.65, 0.52]])
 _FAN_DEG = np.array([-5.0, -1.0, 4.0, 11.0])
 _THUMB = np.array([[1.9, 1.6, -0.5], [4.1, 4.4, -1.1], [5.5, 7.2, -1.4], [6.2, 9.4, -1.5]])
+_SHOULDER = np.array([-16.5, 24.0, 6.0])
 _THUMB_RADII = (1.45, 1.15, 1.0, 0.74)
 
 
@@ -70,9 +71,10 @@ def hand(
     seed: int,
     coverage: tuple[float, float] | None = None,
 ) -> Layer:
-    """A hand over mouth, cheek, chin or the whole face, its arm leaving the picture; `outfit.colour` is the sleeve's.
+    """A hand over mouth, cheek, chin or the whole face; `outfit.colour` is the sleeve's, else it is that of the shoulder.
 
-    A coverage target is reached by moving the hand in from its arm's side and, beyond that, by its size.
+    The arm goes to the shoulder on its side, which in a portrait lies outside the picture. A coverage target is reached by
+    moving the hand in from its arm's side and, beyond that, by its size.
     """
     rng = np.random.default_rng(seed)
     scene = Scene.of(image, landmarks468_px)
@@ -82,12 +84,14 @@ def hand(
     if coverage:
         name = "face" if wanted > 0.42 else name if name != "face" or wanted > 0.3 else "mouth"
     pose, left = _POSES[name], bool(rng.random() < 0.5)
-    reach_cm = float(np.hypot(*image.shape[:2])) / frame.px_per_cm + 60.0
-    made = _pose(pose, frame, left, reach_cm, rng)
     side = -1.0 if left else 1.0
     target = np.array(pose.target) * (side, 1, 1) + rng.normal(0, (0.5, 0.4, 0.0))
+    shoulder = frame.rotation @ (_SHOULDER * (side, 1, 1) - target)
+    made = _pose(pose, frame, left, shoulder, rng)
     size = float(rng.uniform(0.93, 1.05))
     towards = made.arm[:2]
+    if outfit.colour is None:
+        outfit = replace(outfit, colour=_worn_colour(image, frame, side))
 
     def at(s: float) -> tuple[np.ndarray, float]:
         """Anchor in the picture and size: below 0 the hand comes in from its side, above it grows."""
@@ -104,7 +108,7 @@ def hand(
     return _paint(image.shape[:2], made, *at(s), scene, outfit, rng, seed)
 
 
-def _pose(pose: Pose, frame: FaceFrame, left: bool, reach_cm: float, rng: np.random.Generator) -> Hand:
+def _pose(pose: Pose, frame: FaceFrame, left: bool, shoulder: np.ndarray, rng: np.random.Generator) -> Hand:
     """Bones of one hand in picture axes around its anchor, with a little of everyone's own way to hold it."""
     bones = _Bones()
     up = np.array([0.0, 0.0, 1.0])
@@ -134,19 +138,16 @@ def _pose(pose: Pose, frame: FaceFrame, left: bool, reach_cm: float, rng: np.ran
     back = np.array([0.72, -0.1, 0.69])
     for k in range(3):
         bones.add(thumb[k], thumb[k + 1], (_THUMB_RADII[k], _THUMB_RADII[k + 1]), 5, back)
-    # wrist and forearm, which turns down a little on its way out
+    # wrist and forearm, which turns down a little on its way to the elbow
     bend = np.deg2rad(rng.uniform(-14, 14))
     down = np.array([np.sin(bend), -np.cos(bend), -0.05])
     wrist = np.array([0.0, 0.3, 0.0])
     bones.add(wrist, wrist + down * 3.0, (2.15, 2.2), 0, up, 1.9)
-    elbow = wrist + down * 24.0
+    elbow = wrist + down * 25.0
     bones.add(wrist + down * 3.0, elbow, (2.2, 3.6), 0, up, 1.35)
-    bones.add(elbow, elbow + down * reach_cm, (3.6, 4.6), 0, up, 1.2)
     if rng.random() < 0.65:
         cuff = wrist + down * float(rng.choice([rng.uniform(1.0, 4.0), rng.uniform(5.0, 16.0)]))
-        far = cuff + down * 30.0
-        bones.add(cuff, far, (3.2, 4.9), SLEEVE, up, 1.4)
-        bones.add(far, far + down * reach_cm, (4.9, 5.6), SLEEVE, up, 1.2)
+        bones.add(cuff, elbow, (3.2, 4.6), SLEEVE, up, 1.4)
     rows = np.array(bones.rows)
     anchor = np.array(pose.anchor)
     angle = np.deg2rad(pose.direction + rng.normal(0, 7))
@@ -159,7 +160,10 @@ def _pose(pose: Pose, frame: FaceFrame, left: bool, reach_cm: float, rng: np.ran
     matrix = turn3 @ mirror @ tilt @ axes
     for k in (0, 4):
         rows[:, k : k + 3] = (rows[:, k : k + 3] - anchor) @ matrix.T
-    return Hand(rows, np.array(bones.groups, np.int64), np.array(bones.back) @ matrix.T)
+    # the upper arm, always in a sleeve, ends where this person's shoulder is
+    upper = np.array([*(matrix @ (elbow - anchor)), 4.4, *shoulder, 6.0, 1.2])
+    groups = np.array([*bones.groups, SLEEVE], np.int64)
+    return Hand(np.concatenate([rows, upper[None]]), groups, np.array([*bones.back, up]) @ matrix.T)
 
 
 def _rotation(x_deg: float, y_deg: float) -> np.ndarray:
@@ -172,6 +176,21 @@ def _part_of(rotation: np.ndarray, share: float) -> np.ndarray:
     """A rotation by part of the angle (Rodrigues)."""
     vector, _ = cv2.Rodrigues(rotation)
     return cv2.Rodrigues(vector * share)[0]
+
+
+def _worn_colour(image: np.ndarray, frame: FaceFrame, side: float) -> tuple[int, int, int] | None:
+    """Colour of what is worn on that side's shoulder; None where the picture does not show it."""
+    x, y = frame.place(np.array([-11.0 * side, 20.0, 2.0]))[:2]
+    half = 2.0 * frame.px_per_cm
+    rows, columns = (
+        slice(round(max(y - half, 0)), round(max(y + half, 0))),
+        slice(round(max(x - half, 0)), round(max(x + half, 0))),
+    )
+    patch = image[rows, columns]
+    if patch.size < 0.5 * (2 * half) ** 2 * 3 or not patch.size:
+        return None
+    red, green, blue = (int(value) for value in np.median(patch.reshape(-1, 3), axis=0))
+    return red, green, blue
 
 
 def _face_box(mesh_px: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
@@ -203,12 +222,20 @@ def _trace(
     alpha = np.zeros((h, w), np.float32)
     out = (np.zeros((*full, 3)), np.zeros((*full, 3)), np.zeros(full), np.zeros(full, np.int64), np.zeros(full))
     bones = made.bones
-    near = float(np.minimum(bones[:, 2], bones[:, 6])[made.groups > 0].min()) - 6.0
-    far = float(np.maximum(bones[:, 2], bones[:, 6])[made.groups > 0].max()) + 6.0
+    near, far = float(bones[:, [2, 6]].min()) - 8.0, float(bones[:, [2, 6]].max()) + 8.0
     step = step_px / px_per_cm
     start = (np.array(corner_px) / px_per_cm) + 0.5 * step
     draw_hand(bones, made.groups, start[0], start[1], step, near, far, alpha, *out, detail)
     return (alpha, *out)
+
+
+def _extent(made: Hand, anchor_px: np.ndarray, px_per_cm: float, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Pixels x0, y0, x1, y1 of the picture that the hand may touch."""
+    ends = np.concatenate([made.bones[:, 0:2], made.bones[:, 4:6]])
+    room = float(made.bones[:, [3, 7]].max()) + 0.5
+    low = np.clip(np.floor(anchor_px + (ends.min(0) - room) * px_per_cm), 0, (shape[1], shape[0])).astype(int)
+    high = np.clip(np.ceil(anchor_px + (ends.max(0) + room) * px_per_cm), 0, (shape[1], shape[0])).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def _paint(
@@ -219,13 +246,17 @@ def _paint(
     grown = made.grown(size)
     h, w = shape[0], shape[1]
     px = scene.frame.px_per_cm
-    alpha, *maps = _trace(grown, (-anchor_px[0], -anchor_px[1]), (h, w), 1.0, px, True)
-    colour = np.zeros((h, w, 3), np.float32)
-    ys, xs = np.nonzero(alpha)
+    alpha, colour = np.zeros((h, w), np.float32), np.zeros((h, w, 3), np.float32)
+    x0, y0, x1, y1 = _extent(grown, anchor_px, px, (h, w))
+    if x1 <= x0 or y1 <= y0:
+        return Layer(colour, alpha)
+    part, *maps = _trace(grown, (x0 - anchor_px[0], y0 - anchor_px[1]), (y1 - y0, x1 - x0), 1.0, px, True)
+    alpha[y0:y1, x0:x1] = part
+    ys, xs = np.nonzero(part)
     if len(ys):
         position, *rest = (m[ys, xs] for m in maps)
         surface = Surface(made, size, position / size, *rest)
-        colour[ys, xs] = flesh_and_cloth(surface, scene, outfit, rng)
+        colour[ys + y0, xs + x0] = flesh_and_cloth(surface, scene, outfit, rng)
     shadow = contact_shadow(alpha, scene.light, 0.8 * px, 0.75)
     shadow = 1 - (1 - shadow) * on_head((h, w), scene.frame)
     return scene.finish(Layer(colour, alpha, shadow), seed)

@@ -176,7 +176,7 @@ def _cloth(at: Surface, scene: Scene, outfit: Outfit, rng: np.random.Generator) 
     base = np.array(outfit.colour if outfit.colour is not None else _SLEEVES[rng.integers(len(_SLEEVES))], np.float64)
     down = at.down
     fold = _ripples(np.stack([down, 0.35 * at.lateral, 0 * down], 1), rng, 3.4)
-    tilted = at.normal + at.axis * (0.28 * np.cos(2 * np.pi * down / 3.4 + fold))[:, None]
+    tilted = at.normal + at.axis * (0.22 * np.cos(2 * np.pi * down / 4.2 + 1.8 * fold))[:, None]
     tilted /= np.linalg.norm(tilted, axis=1, keepdims=True)
     fine = float(np.clip((0.12 * scene.frame.px_per_cm * at.size - 2) / 3, 0, 1))
     weave = 1 + 0.03 * fine * np.sin(2 * np.pi * down / 0.12) * np.sin(2 * np.pi * at.lateral / 0.12)

@@ -10,6 +10,8 @@ from jaxtyping import Float
 TURNED_DEG = 13.0
 """Beyond this angle a face takes a template drawn from the side."""
 
+FARTHEST_PX = 1e6
+
 _JAW, _LEFT_EYE, _RIGHT_EYE = slice(0, 17), slice(36, 42), slice(42, 48)
 _BRIDGE_TOP, _BRIDGE_END = 27, 30
 _LOWER_LIP = (54, 55, 56, 57, 58, 59, 48, 60, 67, 66, 65, 64)
@@ -37,17 +39,17 @@ def six_points(landmarks68_px: Float[np.ndarray, "68 2"]) -> SixPoints:
     """Six points and angle from iBUG-68 landmarks, in the landmarks' own pixels, float64.
 
     a, c: where the line through the eyes' middles, moved down by the nose's length, crosses the jaw. d, f: the same line
-    moved down by as much as the lower lip's lowest point lies under the eyes' middle. b: middle of the nose bridge. e: mean of the jaw's crossings with the perpendicular on the eye
-    line at half the nose's length and with the line from the bridge to the lower lip. The angle is that of the bridge
-    minus that of the latter line.
+    moved down by as much as the lower lip's lowest point lies under the eyes' middle. b: middle of the nose bridge. e: mean
+    of the jaw's crossings with the perpendicular on the eye line at half the nose's length and with the line from the bridge
+    to the lower lip. The angle is that of the bridge minus that of the latter line.
     Where the jaw is not crossed an ellipse through it is, then the jaw points 0 and 16, 4 and 12, or 8 stand in. Landmarks
-    that are not finite give NaN; nothing raises. Source: Anwar and Raychowdhury, "Masked face recognition for secure
-    authentication", 2020, and its code.
+    that are not finite, or farther away than any picture is large, give NaN; nothing raises. Source: Anwar and Raychowdhury,
+    "Masked face recognition for secure authentication", 2020, and its code.
     """
     p = np.asarray(landmarks68_px, np.float64)
     if p.shape != (68, 2):
         raise ValueError(f"expected 68 2 landmarks, got {p.shape}: pass one face's iBUG-68 points")
-    if not np.isfinite(p).all():
+    if not (np.abs(p) < FARTHEST_PX).all():
         return SixPoints(np.full((6, 2), np.nan), float("nan"))
     jaw, left, right = p[_JAW], p[_LEFT_EYE].mean(0), p[_RIGHT_EYE].mean(0)
     between, bridge = (left + right) / 2, p[_BRIDGE_TOP]
@@ -55,11 +57,12 @@ def six_points(landmarks68_px: Float[np.ndarray, "68 2"]) -> SixPoints:
     nose_px = p[_BRIDGE_END, 1] - bridge[1]
 
     eye_line = right - left
-    a, c = _both_sides(jaw, left + [0, nose_px], eye_line, (0, 16))
-    d, f = _both_sides(jaw, left + [0, lip[:, 1].max() - between[1]], eye_line, (4, 12))
-    middle, down = between + [0, nose_px / 2], _tilted(lip.mean(0) - bridge)
-    across = _tilted(np.array([-eye_line[1], eye_line[0]]))
-    below = [crossings(jaw, end, line) for end, line in ((middle + [-eye_line[1], eye_line[0]], across), (lip.mean(0), down))]
+    a, c = _both_sides(jaw, left + _down(nose_px), eye_line, (0, 16))
+    d, f = _both_sides(jaw, left + _down(lip[:, 1].max() - between[1]), eye_line, (4, 12))
+    upright = np.array([-eye_line[1], eye_line[0]])
+    through = between + _down(nose_px / 2) + upright
+    across, down = _tilted(upright), _tilted(lip.mean(0) - bridge)
+    below = [crossings(jaw, end, line) for end, line in ((through, across), (lip.mean(0), down))]
     hits = [found[0] for found in below if len(found)]
     e = np.mean(hits, axis=0) if hits else jaw[8]
     b = (bridge + p[_BRIDGE_END]) / 2
@@ -106,6 +109,10 @@ def _ellipse_crossings(jaw: np.ndarray, start: np.ndarray, direction: np.ndarray
     t = np.sort((-linear + np.array([-1, 1]) * np.sqrt(inside)) / (2 * square))
     hits = start + t[:, None] * direction
     return hits if np.abs(hits - centre).max() < 3 * size else np.zeros((0, 2))
+
+
+def _down(by: float) -> np.ndarray:
+    return np.array([0.0, by])
 
 
 def _tilted(line: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from operators.synthesize.base import Layer, Outfit
 from operators.synthesize.coverage import face_region, size_for
 
 FILLS = ("plain", "mean", "noise", "blur")
-_SUPERSAMPLE = 4
+_SUPERSAMPLE, _THINNEST = 4, 0.4
 
 
 def rectangle(
@@ -80,7 +80,13 @@ def strokes(
             out = np.maximum(out, stroke_alpha(image.shape[:2], joints, max(1.0, width * span * size)))
         return out
 
-    size = size_for(alpha, landmarks468_px, (low, high), wanted, (0.02, 3.0))
+    size = 0.0
+    while size < _THINNEST:  # few strokes of a brush's width instead of many hairs
+        size = size_for(alpha, landmarks468_px, (low, high), wanted, (0.02, 3.0))
+        if len(walks) == 1:
+            break
+        if size < _THINNEST:
+            walks.pop()
     found = alpha(size)
     return Layer(_filled(image, found, landmarks468_px, outfit, rng), found)
 

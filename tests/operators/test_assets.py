@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from operators.assets import AssetEntry, AssetError, AssetStore, cache_folder, read_lock, sha256_of
+from operators.assets import (
+    AssetEntry,
+    AssetError,
+    AssetStore,
+    BaseEntry,
+    BaseFile,
+    cache_folder,
+    read_lock,
+    read_networks,
+    sha256_of,
+)
+from operators.networks.obtained import NETWORKS
+from tests.formula_weights import alexnet_weights
 from tests.tiny_tflite import tiny_network
 
 
@@ -26,7 +38,16 @@ def test_the_lock_file_is_complete():
     lock = read_lock()
     assert {"blazeface_short_range", "face_mesh", "face_mesh_attention"} <= set(lock)
     for entry in lock.values():
-        assert len(entry.sha256) == 64 and entry.bytes > 0 and entry.licence and entry.source and "==" in entry.package
+        assert len(entry.sha256) == 64 and entry.bytes > 0 and entry.licence and entry.source
+        assert "==" in entry.package if entry.kind == "wheel" else "@" in entry.package[1:] and entry.kind == "npm"
+        assert len(entry.manifest_sha256) == (64 if entry.manifest else 0)
+
+
+def test_networks_that_a_user_obtains_say_where_and_on_which_terms():
+    networks = read_networks()
+    assert {"fid_inception", "lpips_alex", "lpips_vgg", "arcface_r50"} == set(networks) == set(NETWORKS)
+    for entry in networks.values():
+        assert entry.what and entry.licence and entry.terms and entry.page.startswith("https://") and entry.steps and entry.files
 
 
 def test_an_installed_network_can_be_read(store, tiny):
@@ -94,3 +115,60 @@ def test_where_the_cache_lies(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", os.fspath(tmp_path / "c"))
     assert cache_folder() == Path(tmp_path / "c" / ".cache" / "unmask")
+
+
+def alexnet_file(path: Path, **change) -> Path:
+    torch.save(alexnet_weights() | change, path)
+    return path
+
+
+def with_networks(root: Path, *sha256: str) -> AssetStore:
+    files = tuple(BaseFile("alexnet.pth", "somewhere", digits) for digits in sha256)
+    entry = BaseEntry("lpips_alex", "a test", "BSD", "none", "https://example.org", ("take it",), files)
+    return AssetStore(root, {}, {"lpips_alex": entry})
+
+
+def test_obtained_weights_are_verified_by_the_digits_that_are_known(tmp_path):
+    file = alexnet_file(tmp_path / "alexnet.pth")
+    digest = sha256_of(file.read_bytes())
+    store = with_networks(tmp_path / "cache", digest[:8])
+    assert not store.has("lpips_alex") and store.source_sha256("lpips_alex") == ""
+    assert store.install_obtained("lpips_alex", file) == digest == store.source_sha256("lpips_alex")
+    weights = store.weights("lpips_alex")
+    assert store.has("lpips_alex") and len(weights) == 10 and weights["net.slice1.0.weight"].shape == (64, 3, 11, 11)
+    other = with_networks(tmp_path / "other", "0123abcd")
+    with pytest.raises(AssetError, match="expected sha256 0123abcd…, got"):
+        other.install_obtained("lpips_alex", file)
+    assert not other.has("lpips_alex")
+    assert other.install_obtained("lpips_alex", file, any_bytes=True) == digest
+
+
+def test_weights_that_are_not_the_networks_are_refused(tmp_path):
+    store = with_networks(tmp_path / "cache")
+    for change, reason in (
+        ({"features.0.weight": torch.zeros(64, 3, 7, 7)}, "size mismatch"),
+        ({"features.0.weight": "text"}, "holds no state_dict"),
+    ):
+        with pytest.raises(AssetError, match=reason):
+            store.install_obtained("lpips_alex", alexnet_file(tmp_path / "alexnet.pth", **change))
+    torch.save({"something.else": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(AssetError, match=r"has no 'features\.0"):
+        store.install_obtained("lpips_alex", tmp_path / "other.pth")
+    assert not store.has("lpips_alex")
+
+
+class Trap:
+    """Unpickling it would create a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_no_pickle_is_ever_run(tmp_path):
+    torch.save({"features.0.weight": Trap(tmp_path / "sprung")}, tmp_path / "trap.pth")
+    with pytest.raises(AssetError, match="without running code"):
+        with_networks(tmp_path / "cache").install_obtained("lpips_alex", tmp_path / "trap.pth")
+    assert not (tmp_path / "sprung").exists()

@@ -116,7 +116,6 @@ def test_a_crop_around_the_face_takes_the_first_face_that_is_ok():
     result = pipeline.apply(PairPreparer(PairPreparerConfig(crop="face", margin=0.2, min_side_px=8)), rows)
     assert json.loads(result.rows["sample_bytes"][0]["json"])["crop_xyxy_px"] == [52, 12, 108, 68]
     assert result.rows["error_type"] == ["", "NoFaceBoxError"]
-    assert "box_xyxy_px" in PairPreparer(PairPreparerConfig(crop="face")).info.reads
 
 
 def test_truth_is_cut_like_the_picture_and_masks_of_another_size_are_scaled():

@@ -7,7 +7,12 @@ import numpy as np
 from operators.codec import encode
 
 POINTS = {"a": (4, 12), "b": (40, 4), "c": (75, 12), "d": (10, 34), "e": (40, 50), "f": (69, 34)}
-COLOURS = {"surgical": (230, 232, 228), "surgical_blue": (120, 180, 220), "surgical_blue_left": (10, 200, 30), "N95": (200, 190, 180)}
+COLOURS = {
+    "surgical": (230, 232, 228),
+    "surgical_blue": (120, 180, 220),
+    "surgical_blue_left": (10, 200, 30),
+    "N95": (200, 190, 180),
+}
 
 
 def picture(colour: tuple[int, int, int], height: int = 56, width: int = 80) -> bytes:

@@ -24,7 +24,7 @@ _CASES = (
 
 @pytest.mark.skipif(
     not (_FOLDER and _FIXTURE),
-    reason="needs UNMASK_MASK_TEMPLATES = MaskTheFace's folder `masks`, and UNMASK_CONFORMANCE = a folder with maskface/expected.npz",
+    reason="UNMASK_MASK_TEMPLATES = MaskTheFace's folder `masks`, or UNMASK_CONFORMANCE (maskface/expected.npz), is not set",
 )
 @pytest.mark.parametrize("case", range(5))
 def test_composites_are_those_of_the_official_code(case):

@@ -33,7 +33,7 @@ def people():
 def batch_of(pictures, meshes, encoded=None, **columns) -> Batch:
     """Decoded rows whose faces are already found: one list of meshes per picture."""
     batch = Batch.from_images(encoded or [encode(p, "PNG") for p in pictures], **columns)
-    batch.rows["subject"] = [f"person {i}" for i in range(len(batch))]
+    batch.rows["subject"] = [f"who is {key}" for key in batch.rows["key"]]
     batch = ImageDecoder()(batch)
     batch.set_faces(np.repeat(np.arange(len(meshes)), [len(m) for m in meshes]))
     mesh = np.array([face for faces in meshes for face in faces], np.float32).reshape(-1, 468, 3)
@@ -68,7 +68,7 @@ def assert_sample(files: dict[str, bytes], truth: np.ndarray, suffix: str = "png
     return json.loads(files["json"])
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**31), order=st.permutations([0, 1, 2]), size=st.integers(1, 3))
 def test_the_same_bytes_in_any_company(people, seed, order, size):
     operator = masker(seed=seed)
@@ -100,7 +100,7 @@ def test_what_was_done_is_written_down(people):
         assert face["angle_deg"] == pytest.approx(out.faces["mask_angle_deg"][i], rel=1e-4)
         assert face["coverage"] == pytest.approx(about["coverage"]) == pytest.approx(out.faces["mask_coverage"][i], rel=1e-5)
         assert 0.05 < face["coverage"] < 0.9
-        assert about["subject"] == f"person {i}" and about["width_px"] == SIZE
+        assert about["subject"] == f"who is p{i}" and about["width_px"] == SIZE
         assert read_provenance(files["png"])["digital_source_type"] == "compositeSynthetic"
         assert not read_provenance(files["truth.png"])
     assert [json.loads(files["json"])["meta"] for files in out.rows["sample_bytes"]] == [{"age": 40}, "not json", None]
@@ -133,8 +133,8 @@ def test_rows_without_a_face_and_faces_that_stopped(people):
 def two_faces(people) -> Batch:
     """A small face on the left, most confident, and a large one on the right that overlaps it."""
     picture = np.concatenate([people[0].image, people[1].image], 1)
-    small = people[0].landmarks_px * np.float32(0.6) + np.float32([50, 40, 0])
-    return batch_of([picture], [[small, people[1].landmarks_px + np.float32([SIZE * 0.8, 0, 0])]])
+    small = people[0].landmarks_px * np.float32(0.6) + np.array([50, 40, 0], np.float32)
+    return batch_of([picture], [[small, people[1].landmarks_px + np.array([SIZE * 0.4, 0, 0], np.float32)]])
 
 
 def test_several_faces_of_a_picture(people):
@@ -153,8 +153,7 @@ def test_the_nearest_face_is_in_front(people):
     settings_ = {"outfits": ("rectangle",), "coverage": (0.8, 0.9), "seed": 2}
     both = masker(**settings_)(batch)
     mesh = batch.faces["landmarks468_px"]
-    overlap = mesh[1, :, 0].min() < mesh[0, :, 0].max()
-    assert overlap
+    assert mesh[1, :, 0].min() < mesh[0, :, 0].max()
     alone = FaceMasker(WornMaskerConfig(**settings_))
     near.faces["face_index"] = np.array([1], np.int32)
     near.rows["image_id"] = list(batch.rows["image_id"])
@@ -192,11 +191,14 @@ def test_formats_show_the_same_mask(people, format, suffix):
 
 
 def test_run_seeds_differ_and_shares_hold(people):
-    batch = portraits(people, [0] * 1)
-    seeds = {masker(outfits=("none",), seed=s)(batch.copy()).faces["mask_seed"][0] for s in range(5)}
-    assert len(seeds) == 5
-    kinds = [masker(outfits=("rectangle*3", "none*1"), seed=s)(batch.copy()).faces["mask_type"][0] for s in range(60)]
-    assert 30 < kinds.count("rectangle") < 57
+    seeds = {masker(outfits=("none",), seed=s)(portraits(people, [0])).faces["mask_seed"][0] for s in range(3)}
+    assert len(seeds) == 3
+    small = people[0].image[40:80, 40:80]
+    crowd = batch_of([small] * 60, [[people[0].landmarks_px * np.float32(0.27)]] * 60)
+    kinds = list(masker(outfits=("rectangle*3", "none*1"))(crowd).faces["mask_type"])
+    assert 33 < kinds.count("rectangle") < 57
+    half = list(masker(outfits=("rectangle",), face_share=0.5)(crowd).faces["mask_type"])
+    assert 16 < half.count("rectangle") < 44
 
 
 def test_coverage_is_aimed_for_and_reported(people):

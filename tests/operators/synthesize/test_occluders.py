@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,9 +78,22 @@ def test_faces_of_any_size_anywhere(portraits, kind, seed, scale, shift, size, t
 
 @pytest.mark.parametrize("kind", OCCLUDER_TYPES)
 def test_a_face_far_outside_changes_nothing_or_little(portraits, kind):
-    image, mesh = portraits[0].image, portraits[0].landmarks_px + np.float32([1e5, 0, 0])
+    image, mesh = portraits[0].image, portraits[0].landmarks_px + np.array([1e5, 0, 0], np.float32)
     masked, _ = assert_sound(image, occluder_layer(image, mesh, Outfit(kind), 5))
     assert kind == "hand" or kind in ("rectangle", "strokes") or not masked.hole.any()
+
+
+def test_very_large_faces(portraits):
+    """They are dressed smaller and the layer is enlarged: the glasses stay where they were."""
+    x0, y0 = np.floor(portraits[1].landmarks_px[:, :2].min(0)).astype(int) - 6
+    photo = portraits[1].image[y0 : y0 + 88, x0 : x0 + 80].copy()
+    mesh = portraits[1].landmarks_px - np.array([x0, y0, 0], np.float32)
+    large = cv2.resize(photo, None, fx=10, fy=10, interpolation=cv2.INTER_CUBIC)
+    layer = occluder_layer(large, mesh * np.float32(10), Outfit("sunglasses"), 3)
+    masked, _ = assert_sound(large, layer)
+    usual = occluder_layer(photo, mesh, Outfit("sunglasses"), 3)
+    small = cv2.resize(masked.alpha, photo.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert ((small > 0.5) & (usual.alpha > 0.5)).sum() > 0.85 * ((small > 0.5) | (usual.alpha > 0.5)).sum()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 
 _FINE, _COARSE = 0.6, 1.8
 _NO_EDGE, _TYPICAL = 0.5, 0.6
+_COLOURFUL = 6.0
 
 
 def sharpness_px(grey: Float[np.ndarray, "h w"]) -> float:
@@ -31,6 +32,22 @@ def sharpness_px(grey: Float[np.ndarray, "h w"]) -> float:
     return float(np.clip(np.sqrt(max(square, 0.0)), 0.35, 3.0))
 
 
+def face_sharpness_px(image: UInt8[np.ndarray, "h w 3"], landmarks_px: Float[np.ndarray, "468 2"]) -> float:
+    """The same for the part of a photo that shows a face, eyes and brows included."""
+    height, width = image.shape[:2]
+    low, high = np.nanmin(landmarks_px, 0), np.nanmax(landmarks_px, 0)
+    x0, y0 = (int(value) for value in np.clip(low, 0, (width - 1, height - 1)))
+    x1, y1 = (int(value) for value in np.clip(np.ceil(high), 1, (width, height)))
+    part = image[y0:y1, x0:x1] if min(x1 - x0, y1 - y0) >= 8 else image
+    return sharpness_px(cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY).astype(np.float32))
+
+
+def colourfulness(image: UInt8[np.ndarray, "h w 3"]) -> float:
+    """0 for a black-and-white photo, 1 for an ordinary one."""
+    few = image[::4, ::4].reshape(-1, 3).astype(np.float32)
+    return min(float((few.max(1) - few.min(1)).mean()) / _COLOURFUL, 1.0)
+
+
 def grain_std(image: UInt8[np.ndarray, "h w 3"], within: Bool[np.ndarray, "h w"]) -> tuple[float, float]:
     """Spread of a photo's grain inside a mask in grey levels: at single pixels, and at twice their size; flat parts only."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -38,10 +55,9 @@ def grain_std(image: UInt8[np.ndarray, "h w 3"], within: Bool[np.ndarray, "h w"]
     for sigma in (0.7, 1.21):
         smooth = cv2.GaussianBlur(current, (0, 0), sigma)
         values = np.abs(current - smooth)[within]
+        rank = int(0.3 * len(values))
         # The 0.3 quantile of a normal distribution's absolute values is 0.3853 standard deviations: features lie above it.
-        spreads.append(
-            float(np.partition(values, int(0.3 * len(values)))[int(0.3 * len(values))]) / 0.3853 if len(values) > 64 else 0.0
-        )
+        spreads.append(float(np.partition(values, rank)[rank]) / 0.3853 if len(values) > 64 else 0.0)
         current = smooth
     return spreads[0], spreads[1]
 
@@ -77,6 +93,6 @@ def skin_likeness(image: UInt8[np.ndarray, "h w 3"], landmarks_px: Float[np.ndar
         return np.ones(image.shape[:2], np.float32)
     middle = np.median(known, 0)
     spread = np.maximum(1.4826 * np.median(np.abs(known - middle), 0), (8, 3, 3))
-    off = (lab - middle) * (np.array((0.5, 1, 1), np.float32) / spread).astype(np.float32)
-    far = cv2.GaussianBlur(np.sqrt((off * off).sum(-1)), (0, 0), 1.0)
+    lightness, a, b = (((lab[..., k] - middle[k]) / spread[k]).astype(np.float32) for k in range(3))
+    far = cv2.GaussianBlur(np.sqrt(0.25 * lightness * lightness + a * a + b * b), (0, 0), 1.0)
     return np.clip((_FADE[1] - far) / (_FADE[1] - _FADE[0]), 0, 1).astype(np.float32)

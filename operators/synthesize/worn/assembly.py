@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from operators.rasterize.numba_backend import NumbaRasterizer
-from operators.synthesize.head import Head
-from operators.synthesize.shading import CLOTH, HEAD, PLAIN, UNDER_HAIR
-from operators.synthesize.shell import Shell
-from operators.synthesize.straps import SHELL_TRIANGLES, Part
-from operators.synthesize.view import View
+from operators.synthesize.worn.head import Head
+from operators.synthesize.worn.shading import CLOTH, HEAD, PLAIN, UNDER_HAIR
+from operators.synthesize.worn.shell import Shell
+from operators.synthesize.worn.straps import SHELL_TRIANGLES, Part
+from operators.synthesize.worn.view import View
 
 _BEHIND_MM = 3.0
 """How far the head is pushed back for the depth test: cloth touches the skin."""
@@ -23,8 +23,8 @@ _STRAP_BEHIND_MM = 2.0
 
 @dataclass(frozen=True)
 class Assembly:
-    """`placed` are pixels of the photo and depth in mm; directions are in the viewer's frame; `texel` runs over the cloth from 0 to
-    1; `plain` is colour and gloss of what is not cloth. `head` and `cloth` count the points of those two."""
+    """`placed` are pixels of the photo and depth in mm; directions are in the viewer's frame; `texel` runs over the cloth from
+    0 to 1; `plain` is colour and gloss of what is not cloth. `head` and `cloth` count the points of those two."""
 
     placed: Float[np.ndarray, "points 3"]
     triangles: Int[np.ndarray, "triangles 3"]
@@ -40,7 +40,8 @@ class Assembly:
     def rasterize(
         self, corner: tuple[float, float], scale: float, height: int, width: int
     ) -> tuple[Int[np.ndarray, "height width"], Float[np.ndarray, "height width 3"]]:
-        """Front triangle (-1 = none) and its weights in a window of the photo that starts at `corner`, `scale` samples per pixel."""
+        """Front triangle (-1 = none) and its weights in a window that starts at `corner` of the photo; `scale` samples per
+        pixel."""
         placed = (self.placed - (*corner, 0.0)) * (scale, scale, 1.0)
         fragments = _RASTERIZER(
             torch.from_numpy(placed.astype(np.float32))[None], torch.from_numpy(self.triangles), height, width

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,20 +10,21 @@ import torch
 from jaxtyping import Bool, Float
 
 from operators.morphable import camera
-from operators.synthesize.head import Head, unit
+from operators.synthesize.worn.fitted import FittedFace
+from operators.synthesize.worn.head import Head, unit
 
 _STEP_DEG, _SIDE_DEG, _LOW_DEG, _HIGH_DEG = 10.0, 120.0, -90.0, 70.0
 _REACH_DEG = 9.0
 _LEAST = 0.08
 
 
-def _columns_of_field() -> Float[np.ndarray, "rows columns 2"]:
+def _directions_of_field() -> Float[np.ndarray, "rows columns 2"]:
     side = np.arange(-_SIDE_DEG, _SIDE_DEG + 1, _STEP_DEG)
     high = np.arange(_HIGH_DEG, _LOW_DEG - 1, -_STEP_DEG)
     return np.stack(np.meshgrid(side, high), -1)
 
 
-_FIELD = _columns_of_field()
+_FIELD = _directions_of_field()
 _FIELD_DIRECTIONS = unit(_FIELD)
 
 
@@ -39,35 +40,22 @@ class View:
     residual_px: Float[np.ndarray, "rows columns 2"]
 
     @classmethod
-    def of(
-        cls,
-        head: Head,
-        rotation_deg: Float[np.ndarray, "3"],
-        translation_mm: Float[np.ndarray, "3"],
-        focal_px: float,
-        crop_px: int,
-        crop_from_image: Float[np.ndarray, "2 3"],
-        landmarks_px: Float[np.ndarray, "468 2"],
-    ) -> View:
-        """The camera of a fitted face, corrected by the landmarks that it shows."""
-        rotation = camera.rotation_from_deg(torch.as_tensor(np.asarray(rotation_deg), dtype=torch.float64)[None])[0].numpy()
-        whole = np.vstack((np.asarray(crop_from_image, np.float64), (0, 0, 1)))
+    def of(cls, head: Head, face: FittedFace, unit_mm: float) -> View:
+        """The camera of a fitted face, corrected by the landmarks that it shows; `unit_mm` is the base's unit."""
+        rotation = camera.rotation_from_deg(torch.as_tensor(face.rotation_deg, dtype=torch.float64)[None])[0].numpy()
+        whole = np.vstack((np.asarray(face.crop_from_image, np.float64), (0, 0, 1)))
         inverse = np.linalg.inv(whole)[:2]
-        bare = cls(
-            rotation,
-            np.asarray(translation_mm, np.float64),
-            float(focal_px),
-            crop_px / 2,
-            inverse,
-            np.zeros((*_FIELD.shape[:2], 2)),
-        )
-        placed = bare.place(head, head.landmarks)
-        residual = np.nan_to_num(landmarks_px - placed[:, :2])
+        translation = np.asarray(face.translation, np.float64) * unit_mm
+        exact = np.zeros((*_FIELD.shape[:2], 2))
+        bare = cls(rotation, translation, float(face.focal_px), face.crop_px / 2, inverse, exact)
+        residual = np.nan_to_num(face.points_px - bare.place(head, head.landmarks)[:, :2])
         directions = unit(head.angles(head.landmarks))
-        facing = np.clip((directions @ rotation[2] + 0.05) / 0.3, 0, 1) * np.isfinite(landmarks_px).all(1)
-        near = np.exp((_FIELD_DIRECTIONS @ directions.T - 1) / np.square(np.radians(_REACH_DEG))) * facing
-        field = near @ residual / (near.sum(-1, keepdims=True) + _LEAST * len(directions) / 468)
-        return cls(bare.rotation, bare.translation_mm, bare.focal_px, bare.middle_px, inverse, field)
+        facing = np.clip((directions @ rotation[2] + 0.05) / 0.3, 0, 1) * np.isfinite(face.points_px).all(1)
+        # einsum adds in one fixed order, whatever the number of threads
+        cosine = np.einsum("rck,lk->rcl", _FIELD_DIRECTIONS, directions)
+        near = np.exp((cosine - 1) / np.square(np.radians(_REACH_DEG))) * facing
+        total = near.sum(-1, keepdims=True) + _LEAST
+        return replace(bare, residual_px=np.einsum("rcl,lk->rck", near, residual) / total)
 
     def viewer(self, vectors: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
         """Directions of the face frame in the viewer's: x right, y up, z towards the camera."""
@@ -83,11 +71,9 @@ class View:
             angles = head.angles(points)
             x = ((angles[:, 0] + _SIDE_DEG) / _STEP_DEG).astype(np.float32)[None]
             y = ((_HIGH_DEG - angles[:, 1]) / _STEP_DEG).astype(np.float32)[None]
-            shift = [
-                cv2.remap(np.ascontiguousarray(self.residual_px[..., k], np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                for k in range(2)
-            ]  # fmt: skip
-            image = image + np.stack([s[0] for s in shift], -1)
+            for k in range(2):
+                field = np.ascontiguousarray(self.residual_px[..., k], np.float32)
+                image[:, k] += cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
         return np.column_stack((image, depth))
 
     @property

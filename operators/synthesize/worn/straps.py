@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from operators.synthesize.head import Head, unit
-from operators.synthesize.membrane import string
-from operators.synthesize.shell import COLUMNS, ROWS, Shell
+from operators.synthesize.worn.head import Head, unit
+from operators.synthesize.worn.membrane import string
+from operators.synthesize.worn.shell import COLUMNS, ROWS, Shell
 
 _STEPS, _AROUND = 28, 41
 _PROFILE = np.radians(np.linspace(-90, 90, 5))
@@ -93,7 +94,7 @@ def _lathe(centre: np.ndarray, axis: np.ndarray, profile: Float[np.ndarray, "n 2
     turn = np.linspace(0, 2 * np.pi, _AROUND)
     ring = np.cos(turn)[:, None] * one + np.sin(turn)[:, None] * np.cross(axis, one)
     points, normals, triangles = [], [], []
-    for k, (low, high) in enumerate(zip(profile[:-1], profile[1:], strict=True)):
+    for k, (low, high) in enumerate(pairwise(profile)):
         step = high - low
         outward = step[1] * ring - step[0] * axis
         points += [centre + r * ring + h * axis for r, h in (low, high)]
@@ -123,3 +124,21 @@ def filters(shell: Shell, rng: np.random.Generator) -> list[Part]:
         seat = shell.points[row, column].astype(np.float64) - 2 * axis
         parts += [_lathe(seat, axis, walls, body, 0.25), _lathe(seat, axis, front, face, 0.03)]
     return parts
+
+
+_WHITE, _BLACK = (0.93, 0.93, 0.92), (0.13, 0.13, 0.14)
+_ELASTIC: tuple[RGB, ...] = ((0.93, 0.80, 0.40), _WHITE, (0.25, 0.35, 0.62))
+
+
+def accessories(head: Head, shell: Shell, kind: str, cut: str, with_straps: bool, rng: np.random.Generator) -> list[Part]:
+    """Everything of a type of mask that is not cloth; `cut` is one of `shell.CUTS`."""
+    parts = filters(shell, rng) if cut == "gas" else []
+    if not with_straps:
+        return parts
+    if cut == "gas":
+        return parts + head_straps(head, shell, _BLACK, 9.0, rng)
+    if cut == "n95":
+        return head_straps(head, shell, _ELASTIC[int(rng.integers(len(_ELASTIC)))], 6.0, rng)
+    dark = kind == "cloth" and rng.random() < 0.7
+    width = rng.uniform(5, 9) if cut == "cloth_fitted" else rng.uniform(2.2, 3.2)
+    return ear_loops(head, shell, _BLACK if dark else _WHITE, float(width), rng)

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import CubicSpline
 
-from operators.synthesize.head import Head, mirrored_landmarks, unit
-from operators.synthesize.membrane import relax, stencil, string
+from operators.synthesize.worn.head import Head, mirrored_landmarks, unit
+from operators.synthesize.worn.membrane import relax, stencil, string
 
 ROWS, COLUMNS = 49, 65
 
