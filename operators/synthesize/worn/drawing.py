@@ -14,7 +14,7 @@ from operators.synthesize.worn.fabric import Fabric, weave
 from operators.synthesize.worn.fitted import FittedFace
 from operators.synthesize.worn.flat import Flat
 from operators.synthesize.worn.head import Head
-from operators.synthesize.worn.photo import colourfulness, face_sharpness_px, grain, grain_std, skin_likeness
+from operators.synthesize.worn.photo import colourfulness, face_sharpness_px, grain, photo_grain, skin_likeness
 from operators.synthesize.worn.shading import paint
 from operators.synthesize.worn.shadow import contact_shadow, light_direction
 from operators.synthesize.worn.shell import Shell
@@ -101,7 +101,7 @@ def draw(
     rgb = both[..., :3] / np.maximum(both[..., 3:], 1e-4) * 255
     grey = (rgb @ np.array((0.299, 0.587, 0.114), np.float32))[..., None]
     rgb = grey + colourfulness(photo) * (rgb - grey)
-    spreads = grain_std(photo, (on_head > 0.5) & (photo[..., 1] < 250))
+    spreads = photo_grain(photo, on_head > 0.5)
     rgb = rgb + (0.35 + 0.35 * grey / 255) * grain(window.shape, spreads, seed)
 
     skin = np.maximum(on_head, _neck(head, view, window))

@@ -64,6 +64,19 @@ def grain_std(image: UInt8[np.ndarray, "h w 3"], within: Bool[np.ndarray, "h w"]
     return spreads[0], spreads[1]
 
 
+def photo_grain(image: UInt8[np.ndarray, "h w 3"], on_face: Bool[np.ndarray, "h w"]) -> tuple[float, float]:
+    """The grain of a photo, as `grain_std` measures it on the face or around it, whichever is flatter.
+
+    Small faces are all features, and backgrounds may be; black bars and blown highlights have no grain.
+    """
+    green = image[..., 1]
+    exposed = (green > 5) & (green < 250)
+    face, around = (grain_std(image, part & exposed) for part in (on_face, ~on_face))
+    if (~on_face & exposed).mean() < 0.05:
+        return face
+    return min(face[0], around[0]), min(face[1], around[1])
+
+
 def grain(shape: tuple[int, int], spreads: tuple[float, float], seed: int) -> Float[np.ndarray, "h w 1"]:
     """Noise with those spreads in the same two bands, grey levels."""
     noise = np.random.default_rng([seed, 3]).standard_normal(shape, np.float32)

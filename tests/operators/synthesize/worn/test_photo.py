@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.synthesize.worn.photo import colourfulness, face_sharpness_px, grain, grain_std, sharpness_px, skin_likeness
+from operators.synthesize.worn.photo import (
+    colourfulness,
+    face_sharpness_px,
+    grain,
+    grain_std,
+    photo_grain,
+    sharpness_px,
+    skin_likeness,
+)
 from tests.operators.synthesize.worn.people import SIZE, face
 
 
@@ -35,6 +43,18 @@ def test_grain_is_measured_and_made_again() -> None:
     assert fine == pytest.approx(3.0, rel=0.25) and coarse == pytest.approx(2.0, rel=0.35)
     assert np.array_equal(made, grain((128, 128), (3.0, 2.0), seed=4))
     assert grain_std(noisy, np.zeros((128, 128), bool)) == (0.0, 0.0)
+
+
+def test_grain_is_what_the_flatter_of_face_and_background_shows() -> None:
+    image = np.clip(120 + grain((96, 96), (2.0, 1.0), seed=1), 0, 255).repeat(3, -1).round().astype(np.uint8)
+    face_area = np.zeros((96, 96), bool)
+    face_area[30:70, 30:70] = True
+    features = np.random.default_rng(3).normal(0, 25, (96, 96, 1)) * face_area[..., None]
+    busy = np.clip(image + features, 0, 255).astype(np.uint8)
+    assert photo_grain(busy, face_area)[0] == pytest.approx(2.0, rel=0.35)
+    blown = image.copy()
+    blown[~face_area] = 255
+    assert photo_grain(blown, face_area)[0] == pytest.approx(2.0, rel=0.35)
 
 
 def test_black_and_white_photos_have_no_colour() -> None:
