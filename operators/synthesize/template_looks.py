@@ -15,13 +15,17 @@ from operators.image_header import ImageError
 from operators.synthesize.base import Outfit
 from operators.synthesize.prints import PRINTS, printed
 from operators.synthesize.templates import Template
+from operators.synthesize.worn.photo import grain, grain_std, sharpness_px
 
 _BRIDGE_TO_CHIN_MM = 105.0  # from the nose's middle to under the chin, along an adult's mask
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _HULL = (*range(17), *range(26, 16, -1))
+_NOSE_BASE = 33
 _SIDE_PX = 96
 _MONOCHROME = 0.02
 _WHITE = 235.0
+_SHARP_PX = 0.45
+_STRAP = 0.05  # of a template's width: what is thinner is a strap
 
 
 def dressed(template: Template, outfit: Outfit, seed: int) -> Float[np.ndarray, "h w 3"]:
@@ -36,14 +40,25 @@ def dressed(template: Template, outfit: Outfit, seed: int) -> Float[np.ndarray, 
     solid = template.alpha > 200
     usual = float(np.median(grey[solid])) if solid.any() else 1.0
     folds = np.clip(grey / max(usual, 24.0), 0.15, 1.6)[..., None]
-    out = own
+    out, body = own, _body(template)
     if outfit.colour is not None:
         flat = np.array(outfit.colour, np.float32)
-        out = out + outfit.colour_weight * (_lit(flat, folds) - out)
+        out = out + body * outfit.colour_weight * (_lit(flat, folds) - out)
     if outfit.texture is not None:
         cloth = texture_over(template, outfit.texture, seed, outfit.colour)
-        out = out + outfit.texture_weight * (_lit(cloth, folds) - out)
+        out = out + body * outfit.texture_weight * (_lit(cloth, folds) - out)
     return out
+
+
+def _body(template: Template) -> Float[np.ndarray, "h w 1"]:
+    """1 on the mask and 0 on its straps, which keep their colour: what an opening by a disc takes away."""
+    solid = (template.alpha > 60).astype(np.uint8)
+    across = max(3, 2 * round(_STRAP * template.alpha.shape[1] / 2) + 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
+    opened = cv2.morphologyEx(solid, cv2.MORPH_OPEN, disc, borderValue=0)
+    # Corners of the mask that the disc does not reach belong to it, the roots of straps do not.
+    grown = cv2.dilate(opened, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across // 2 | 1, across // 2 | 1)))
+    return cv2.GaussianBlur(grown.astype(np.float32), (0, 0), 1.0)[..., None]
 
 
 def texture_over(
@@ -56,8 +71,8 @@ def texture_over(
     if name in PRINTS:
         x, y = np.meshgrid((np.arange(w) - middle[0]) * mm, (np.arange(h) - middle[1]) * mm)
         places = np.stack([x, y], -1).astype(np.float32)
-        red, green, blue = (float(c) for c in ground or (0, 0, 0))
-        colours = printed(name, places, np.random.default_rng(seed), (red, green, blue) if ground else None)
+        back = None if ground is None else np.array(ground, np.float32) / 255
+        colours = printed(name, places, np.random.default_rng(seed), back)
         return colours.astype(np.float32) * 255
     image = picture(name)
     scale = max(w / image.shape[1], h / image.shape[0])
@@ -121,6 +136,41 @@ class Lighting:
         if self.tint is not None:
             out = (out @ _LUMA)[..., None] * self.tint
         return np.clip(out, 0, 255).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """How sharp a photo is on one face, as the deviation of its blur in px, and the spread of its grain in two bands."""
+
+    blur_px: float
+    grain: tuple[float, float]
+
+    @classmethod
+    def of(cls, image: UInt8[np.ndarray, "h w 3"], landmarks68_px: Float[np.ndarray, "68 2"]) -> Sharpness:
+        """Measured on the face inside jaw and brows; as sharp as pixels are and without grain where none of it is to be seen."""
+        hull = np.asarray(landmarks68_px, np.float64)[list(_HULL)]
+        edges = np.floor(hull.min(0)), np.ceil(hull.max(0))
+        low, high = (np.clip(edge, 0, image.shape[1::-1]).astype(int) for edge in edges)
+        if (high - low).min() < 8:
+            return cls(_SHARP_PX, (0.0, 0.0))
+        part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+        inside = np.zeros(part.shape[:2], np.uint8)
+        cv2.fillPoly(inside, [np.round(np.clip(hull - low - 0.5, -1e5, 1e5)).astype(np.int32)], 1)
+        inside[int(np.clip(landmarks68_px[_NOSE_BASE, 1] - low[1], 0, len(part))) :] = 0  # beards are no grain
+        grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        return cls(sharpness_px(grey), grain_std(part, (inside > 0) & (part.max(-1) < 250)))
+
+    def soften(self, paint: Float[np.ndarray, "y x 4"], own_px: float) -> Float[np.ndarray, "y x 4"]:
+        """Premultiplied paint, itself blurred by `own_px`, as soft as the photo."""
+        more = self.blur_px**2 - own_px**2
+        return cv2.GaussianBlur(paint, (0, 0), float(np.sqrt(more))) if more > 0.05 else paint
+
+    def grainy(self, colour: Float[np.ndarray, "y x 3"], seed: int) -> Float[np.ndarray, "y x 3"]:
+        """Colours 0-255 with the photo's grain; less of it in dark cloth, as on film and sensors."""
+        if max(self.grain) < 0.2:
+            return colour
+        share = 0.4 + 0.4 * (colour @ _LUMA)[..., None] / 255
+        return np.clip(colour + share * grain(colour.shape[:2], self.grain, seed), 0, 255).astype(np.float32)
 
 
 def shadow(

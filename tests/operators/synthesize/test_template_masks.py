@@ -1,5 +1,6 @@
 """Masks by picture template: where they lie, what they change, and that nothing makes them raise."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from operators.synthesize.base import MASK_TYPES, Outfit, lay
+from operators.synthesize.template_looks import dressed
 from operators.synthesize.template_masks import masked_by_template, template_layer
 from operators.synthesize.templates import template_set
 from tests.operators.synthesize.faces import face68
@@ -23,12 +25,12 @@ faces = st.builds(
 )
 
 
-def skin(height: int = 240, width: int = 200, seed: int = 3) -> np.ndarray:
-    """A picture with skin where `face68((100, 110))` lies, and a blue wall around it; some grain."""
+def skin(height: int = 240, width: int = 200, grain: float = 3.0) -> np.ndarray:
+    """A picture with skin where `face68((100, 110))` lies, and a blue wall around it."""
     y, x = np.mgrid[:height, :width]
     inside = np.hypot((x - 100) / 66, (y - 110) / 80) < 1
-    grain = np.random.default_rng(seed).normal(0, 3, (height, width, 1))
-    return np.clip(np.where(inside[..., None], [205, 165, 145], [90, 110, 160]) + grain, 0, 255).astype(np.uint8)
+    noise = np.random.default_rng(3).normal(0, grain, (height, width, 1))
+    return np.clip(np.where(inside[..., None], [205, 165, 145], [90, 110, 160]) + noise, 0, 255).astype(np.uint8)
 
 
 @settings(max_examples=40, deadline=None)
@@ -125,6 +127,29 @@ def test_a_photo_without_colours_gets_a_mask_without_colours():
     layer = template_layer(sepia, face68((100.0, 110.0)), Outfit("surgical_blue"), template_set()).layer
     mean = layer.colour[layer.alpha > 0.99].mean(0)
     assert mean / mean[1] == pytest.approx(tone, abs=0.02)
+
+
+def test_masks_are_as_sharp_and_as_grainy_as_the_photo():
+    face = face68((100.0, 110.0))
+    smooth = skin(grain=0.0)
+    smooth[82:88, 50:150] = 30  # brows: edges by which sharpness can be told
+    images = smooth, cv2.GaussianBlur(smooth, (0, 0), 2.5), skin(grain=12.0)
+    sharp, soft, grainy = (template_layer(image, face, Outfit("kn95"), template_set()).layer for image in images)
+    slopes = [np.abs(np.diff(layer.alpha, axis=0)).max() for layer in (sharp, soft)]
+    assert slopes[1] < 0.6 * slopes[0]
+    cheek = np.s_[135:150, 70:90]
+    assert (grainy.colour - sharp.colour)[cheek].std() > 3
+
+
+def test_straps_keep_their_colour():
+    template = template_set().pick("surgical", "left")
+    painted = dressed(template, Outfit("surgical", (10, 20, 160), colour_weight=1.0), 0)
+    strap = template.alpha > 250
+    strap[:, : int(0.9 * strap.shape[1])] = False
+    body = template.alpha > 250
+    body[:, : int(0.3 * body.shape[1])] = body[:, int(0.7 * body.shape[1]) :] = False
+    assert strap.sum() > 100 and np.abs(painted - template.colour)[strap].mean() < 5
+    assert painted[body].mean(0).argmax() == 2 and painted[body].mean(0)[0] < 30
 
 
 def test_the_shadow_lies_around_the_mask_and_only_darkens():
