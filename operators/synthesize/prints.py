@@ -122,9 +122,9 @@ def printed(
     name: str,
     cloth_mm: Float[np.ndarray, "h w 2"],
     rng: np.random.Generator,
-    ground: Float[np.ndarray, "3"] | None = None,
+    ground: tuple[float, float, float] | None = None,
 ) -> Float[np.ndarray, "h w 3"]:
-    """Colour 0-1 of a print at places on the cloth; `ground` (0-1) replaces its background. Other names are
+    """Colour 0-1 of a print at places on the cloth; `ground` (RGB 0-255) replaces its background. Other names are
     picture files, tiled.
 
     Errors: ValueError for a name that is neither.
@@ -135,7 +135,7 @@ def printed(
     share = _SHAPES[name](cloth_mm[..., 0] + phase[0], cloth_mm[..., 1] + phase[1], rng)[..., None]
     back, front = (np.array(c, np.float32) / 255 for c in palette(name, rng))
     if ground is not None:
-        back = ground
+        back = np.array(ground, np.float32) / 255
     return (back + share * (front - back)).astype(np.float32)
 
 

@@ -125,7 +125,8 @@ def _dyed(outfit: Outfit, flat: Flat, rng: np.random.Generator) -> np.ndarray:
     name = PRINTS[int(rng.integers(len(PRINTS)))] if own_print else outfit.texture
     if name is None:
         return albedo
-    ground = albedo[0, 0] if outfit.colour is not None else None
+    red, green, blue = (float(c) for c in 255 * albedo[0, 0])
+    ground = (red, green, blue) if outfit.colour is not None else None
     pattern = printed(name, np.stack((flat.x, flat.straight), -1), rng, ground)
     return albedo + (1.0 if own_print else outfit.texture_weight) * (pattern - albedo)
 
