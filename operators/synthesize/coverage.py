@@ -14,8 +14,10 @@ _EDGE_SLACK = 0.1
 
 
 def face_region(landmarks468_px: Float[np.ndarray, "points k"], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Convex hull of landmarks inside the picture of that (height, width); the outline belongs to it."""
+    """Convex hull of landmarks inside the picture of that (height, width), with its outline; empty unless all are finite."""
     canvas = np.zeros(shape, np.uint8)
+    if not np.isfinite(landmarks468_px).all():
+        return canvas > 0
     # an outline far outside the picture would overflow the fixed-point coordinates
     limit = 8.0 * max(shape)
     points = np.clip(landmarks468_px[:, :2].astype(np.float64), -limit, limit)

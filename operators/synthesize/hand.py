@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from operators.synthesize.base import Layer, Outfit
 from operators.synthesize.coverage import size_for
-from operators.synthesize.hand_kernels import SLEEVE, draw_hand
+from operators.synthesize.hand_kernels import SLEEVE, UPPER_SLEEVE, draw_hand
 from operators.synthesize.hand_skin import Hand, Surface, flesh_and_cloth
 from operators.synthesize.setting import FaceFrame, Scene, contact_shadow, on_head
 
@@ -162,7 +162,7 @@ def _pose(pose: Pose, frame: FaceFrame, left: bool, shoulder: np.ndarray, rng: n
         rows[:, k : k + 3] = (rows[:, k : k + 3] - anchor) @ matrix.T
     # the upper arm, always in a sleeve, ends where this person's shoulder is
     upper = np.array([*(matrix @ (elbow - anchor)), 4.4, *shoulder, 6.0, 1.2])
-    groups = np.array([*bones.groups, SLEEVE], np.int64)
+    groups = np.array([*bones.groups, UPPER_SLEEVE], np.int64)
     return Hand(np.concatenate([rows, upper[None]]), groups, np.array([*bones.back, up]) @ matrix.T)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from operators.compiled import kernel
 
-SLEEVE = 6
-"""Groups: 0 = palm and arm, 1 to 5 = fingers, 6 = sleeve."""
+SLEEVE, UPPER_SLEEVE = 6, 7
+"""Groups: 0 = palm and arm, 1 to 5 = fingers, 6 = sleeve, which ends in a cuff, 7 = the same around the upper arm."""
 
 
 @kernel
@@ -42,9 +42,9 @@ def _distance(x, y, z, bones, groups, found):
         qx, qy, qz = px - u * dx, py - u * dy, pz - u * dz
         # flattened towards the camera: bones[i, 8] >= 1 squeezes depth
         d = (qx * qx + qy * qy + qz * qz * bones[i, 8]) ** 0.5 - (ra + u * (rb - ra))
-        if g == 6:
-            length = (dx * dx + dy * dy + dz * dz) ** 0.5
-            d = max(d, -t * length)
+        if g >= 6:
+            if g == 6:
+                d = max(d, -t * (dx * dx + dy * dy + dz * dz) ** 0.5)
             sleeve = min(sleeve, d)
         elif g == 0:
             palm = _melt(palm, d, 0.9) if palm < 1e8 else d
@@ -87,11 +87,11 @@ def draw_hand(bones, groups, x0, y0, step, z_near, z_far, alpha, position, norma
                 continue
             x, y = x0 + step * c, y0 + step * r
             z, best, best_z = z_near, 1e9, z_near
-            for _ in range(64):
+            for _ in range(96):
                 d = _distance(x, y, z, bones, groups, found)
                 if d < best:
                     best, best_z = d, z
-                if d < 0.004 or z > z_far or d > best + 3.0:
+                if d < 0.004 or z > z_far:
                     break
                 z += max(0.8 * d, 0.004)
             a = min(max(0.5 - best / step, 0.0), 1.0) if best > 0.004 else 1.0

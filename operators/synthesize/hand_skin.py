@@ -100,7 +100,7 @@ class Surface:
 def flesh_and_cloth(surface: Surface, scene: Scene, outfit: Outfit, rng: np.random.Generator) -> Float[np.ndarray, "n 3"]:
     """Colour 0-255 of every point under the photo's light; `outfit.colour` is the sleeve's."""
     skin, cloth = _skin(surface, scene, rng), _cloth(surface, scene, outfit, rng)
-    return np.where((surface.group == SLEEVE)[:, None], cloth, skin).astype(np.float32)
+    return np.where((surface.group >= SLEEVE)[:, None], cloth, skin).astype(np.float32)
 
 
 def _ripples(points: np.ndarray, rng: np.random.Generator, scale_cm: float, waves: int = 24) -> np.ndarray:
@@ -133,7 +133,7 @@ def _skin(at: Surface, scene: Scene, rng: np.random.Generator) -> Float[np.ndarr
         knuckle = np.maximum(knuckle, 0.8 * np.exp(-np.square(at.position - centre).sum(1) / 1.25**2))
     tips = np.where(tip, np.clip((at.along - 0.2) / 0.8, 0, 1), 0.0)
     red = np.clip(0.75 * knuckle + 0.5 * tips, 0, 1)[:, None]
-    albedo *= (1 - red * np.array([0.0, 0.07, 0.06])) * (1 - 0.17 * crease[:, None] * np.array([0.8, 1.0, 1.05]))
+    albedo *= (1 - red * np.array([0.0, 0.07, 0.06])) * (1 - 0.12 * crease[:, None] * np.array([0.8, 1.0, 1.05]))
     # tendons fan out from the wrist, a vein or two run along the arm
     tendon = np.where(back & (at.on_back > 0), np.exp(-((at.lateral / 0.22) ** 2)), 0.0)
     arm = at.hand.arm
@@ -181,5 +181,6 @@ def _cloth(at: Surface, scene: Scene, outfit: Outfit, rng: np.random.Generator) 
     fine = float(np.clip((0.12 * scene.frame.px_per_cm * at.size - 2) / 3, 0, 1))
     weave = 1 + 0.03 * fine * np.sin(2 * np.pi * down / 0.12) * np.sin(2 * np.pi * at.lateral / 0.12)
     shade = scene.light.shade(tilted) * np.clip(at.openness, 0.2, 1)[:, None]
-    seam = 1 - 0.25 * np.exp(-(((down - 1.1) / 0.06) ** 2)) - 0.2 * np.exp(-((down / 0.1) ** 2))
+    cuff = (at.group == SLEEVE).astype(np.float64)
+    seam = 1 - cuff * (0.25 * np.exp(-(((down - 1.1) / 0.06) ** 2)) + 0.2 * np.exp(-((down / 0.1) ** 2)))
     return base * scene.exposure * shade * (weave * seam * (1 + 0.10 * fold))[:, None]

@@ -13,6 +13,7 @@ from operators.images import icc_profile
 from operators.synthesize.base import NOTHING, Masked, Outfit, lay
 from operators.synthesize.coverage import OPAQUE, check_range, coverage_of, face_region
 from operators.synthesize.dressers import Dresser, Subject, TemplateDresser, WornDresser, dress, window_of
+from operators.synthesize.occluders import check_occluder
 from operators.synthesize.outfits import COLOUR_WEIGHT, TEXTURE_WEIGHT, choose, colour_text, parse_outfits
 from operators.synthesize.samples import SampleFormat, sample_files
 from operators.synthesize.six_points import SixPoints, six_points
@@ -110,6 +111,8 @@ class FaceMasker:
     def __init__(self, config: FaceMaskerConfig = WornMaskerConfig(), assets: Any = None, device: str = "cpu"):
         self.config = config
         self.outfits = parse_outfits(config.outfits, config.colour_weight, config.texture_weight)
+        for item in self.outfits:
+            check_occluder(item.outfit)
         self.dresser: Dresser = (
             TemplateDresser(config.templates)
             if isinstance(config, TemplateMaskerConfig)
@@ -149,7 +152,9 @@ class FaceMasker:
             seed = row_seed(batch.rows["image_id"][i], int(batch.faces["face_index"][j]), self.info, self.config.seed)
             rng = np.random.default_rng([seed, 1])  # not the stream that draws the thing itself
             lucky = rng.random() < self.config.face_share
-            outfit = choose(self.outfits, int(rng.integers(2**63))) if j in kept and lucky else Outfit(NOTHING)
+            known = bool(np.isfinite(batch.faces["landmarks468_px"][j]).all())
+            wanted = known and lucky and j in kept
+            outfit = choose(self.outfits, int(rng.integers(2**63))) if wanted else Outfit(NOTHING)
             chosen[j] = PutOn(outfit, seed, six_points(batch.faces["landmarks68_px"][j].astype(np.float64)))
         return chosen
 
@@ -161,7 +166,7 @@ class FaceMasker:
         for j in sorted(chosen, key=lambda j: (_area(batch.faces["box_xyxy_px"][j]), -j)):
             thing = chosen[j]
             face = Subject({name: batch.faces[name][j] for name in _SUBJECT if name in batch.faces}, crop_px)
-            if thing.nothing or not np.isfinite(face.mesh).all():
+            if thing.nothing:
                 continue
             place = window_of(face.mesh, (image.shape[0], image.shape[1]), thing.outfit.type)
             there = face.moved(place[1].start, place[0].start)

@@ -11,9 +11,10 @@ from jaxtyping import Float, UInt8
 
 from operators.synthesize.base import Layer, Outfit
 from operators.synthesize.hand import hand
-from operators.synthesize.scarf import scarf
+from operators.synthesize.prints import PRINTS
+from operators.synthesize.scarf import WEAVES, scarf
 from operators.synthesize.setting import Scene
-from operators.synthesize.strokes import rectangle, strokes
+from operators.synthesize.strokes import FILLS, rectangle, strokes
 from operators.synthesize.sunglasses import sunglasses
 
 Image = UInt8[np.ndarray, "h w 3"]
@@ -29,6 +30,8 @@ OCCLUDERS: dict[str, Occluder] = {
 }
 
 
+OWN_TEXTURES: dict[str, tuple[str, ...]] = {"rectangle": FILLS, "strokes": FILLS, "scarf": WEAVES}
+"""Textures that only one type has; a scarf can be printed, too."""
 _FLAT = ("rectangle", "strokes")
 _LARGEST_PX = 640
 """Faces taller than this are dressed at this height, and the layer is enlarged: relief and skin take time by the pixel."""
@@ -53,6 +56,16 @@ def occluder_layer(
     shrink = np.array([small[0] / w, small[1] / h, _LARGEST_PX / tall], np.float32)
     tiny = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     return _enlarged(draw(tiny, landmarks468_px * shrink, outfit, seed, coverage), image, landmarks468_px, seed)
+
+
+def check_occluder(outfit: Outfit) -> None:
+    """ValueError for a texture that this type of occluder cannot have; outfits of other types pass."""
+    if outfit.type not in OCCLUDERS or outfit.texture is None:
+        return
+    known = OWN_TEXTURES.get(outfit.type, ()) + (PRINTS if outfit.type == "scarf" else ())
+    if outfit.texture not in known:
+        choice = f"one of {', '.join(known)}" if known else "none"
+        raise ValueError(f"texture of {outfit.type}: expected {choice}, got {outfit.texture!r}")
 
 
 def _enlarged(layer: Layer, image: np.ndarray, landmarks468_px: np.ndarray, seed: int) -> Layer:

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from operators.synthesize.base import HOLE_ONLY, MASK_TYPES, NOTHING, OCCLUDER_TYPES, Outfit
+from operators.synthesize.occluders import OWN_TEXTURES
 from operators.synthesize.prints import PRINTS
 
 TYPES = (*MASK_TYPES, *OCCLUDER_TYPES, HOLE_ONLY, NOTHING)
@@ -79,11 +80,11 @@ def _parse(text: str, colour_weight: float, texture_weight: float) -> OutfitShar
     kind = kind.lower()
     if kind not in TYPES:
         raise OutfitError(f"outfit {text!r}: unknown type {kind!r}{_nearest(kind, TYPES)}")
-    colour, texture = _look(look, text)
+    colour, texture = _look(look, text, OWN_TEXTURES.get(kind, ()))
     return OutfitShare(Outfit(kind, colour, texture, colour_weight, texture_weight), share)
 
 
-def _look(look: str, text: str) -> tuple[tuple[int, int, int] | None, str | None]:
+def _look(look: str, text: str, own: tuple[str, ...]) -> tuple[tuple[int, int, int] | None, str | None]:
     colour = None
     if look.startswith("#"):
         match = _COLOUR.match(look)
@@ -91,8 +92,8 @@ def _look(look: str, text: str) -> tuple[tuple[int, int, int] | None, str | None
             raise OutfitError(f"outfit {text!r}: expected a colour like #0473e2, got {look!r}")
         red, green, blue = bytes.fromhex(match[1])
         colour, look = (red, green, blue), (match[2] or "").strip()
-    if look and look not in PRINTS and "." not in look and "/" not in look:
-        raise OutfitError(f"outfit {text!r}: {look!r} is no print and no picture file{_nearest(look, PRINTS)}")
+    if look and look not in PRINTS and look not in own and "." not in look and "/" not in look:
+        raise OutfitError(f"outfit {text!r}: {look!r} is no print and no picture file{_nearest(look, (*own, *PRINTS))}")
     return colour, look or None
 
 

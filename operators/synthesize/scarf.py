@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from operators.faces.canonical import canonical_mesh
 from operators.synthesize.base import Layer, Outfit
 from operators.synthesize.coverage import size_for
+from operators.synthesize.prints import PRINTS, printed
 from operators.synthesize.setting import FaceFrame, Scene, contact_shadow, on_head
 from operators.synthesize.strokes import polygon_alpha
 
@@ -20,6 +21,7 @@ COLOURS = (
     (92, 70, 60), (28, 28, 30), (150, 92, 104),
 )  # fmt: skip
 WEAVES = ("rib", "jersey", "plain", "plaid")
+_PRINTED = tuple(name for name in PRINTS if name not in WEAVES)
 _TIP, _CHIN = 4, 152
 
 
@@ -40,17 +42,18 @@ def scarf(
     seed: int,
     coverage: tuple[float, float] | None = None,
 ) -> Layer:
-    """A scarf from the nose or the mouth down; `outfit.texture` is one of `WEAVES`, `outfit.colour` its colour.
+    """A scarf from the nose or the mouth down; `outfit.texture` is one of `WEAVES` or a print, `outfit.colour` its colour.
 
     A coverage target is reached by its upper edge, between the chin and the eyes.
     Errors: ValueError for another texture.
     """
     rng = np.random.default_rng(seed)
-    if outfit.texture is not None and outfit.texture not in WEAVES:
-        raise ValueError(f"texture of a scarf: expected one of {', '.join(WEAVES)}, got {outfit.texture!r}")
+    if outfit.texture is not None and outfit.texture not in WEAVES + PRINTS:
+        raise ValueError(f"texture of a scarf: expected one of {', '.join(WEAVES + PRINTS)}, got {outfit.texture!r}")
     scene = Scene.of(image, landmarks468_px)
     shape = (image.shape[0], image.shape[1])
     frame = _settled(scene.frame, landmarks468_px)
+    ground = outfit.colour
     weave = outfit.texture or str(rng.choice(WEAVES))
     colour = np.array(outfit.colour if outfit.colour is not None else COLOURS[rng.integers(len(COLOURS))], np.float64)
     tilt, dip = float(rng.normal(0, 0.35)), float(rng.uniform(-0.5, 0.7))
@@ -76,7 +79,7 @@ def scarf(
             wanted,
             (-9.0, 4.5),
         )
-    return _paint(shape, frame, scene, folds(top), weave, colour, rng, seed)
+    return _paint(shape, frame, scene, folds(top), weave, colour, ground, rng, seed)
 
 
 def _settled(frame: FaceFrame, mesh_px: np.ndarray) -> FaceFrame:
@@ -135,7 +138,7 @@ def _depth(u: np.ndarray) -> np.ndarray:
 
 def _paint(
     shape: tuple[int, int], frame: FaceFrame, scene: Scene, folds: list[_Fold], weave: str, colour: np.ndarray,
-    rng: np.random.Generator, seed: int,
+    ground: tuple[int, int, int] | None, rng: np.random.Generator, seed: int,
 ) -> Layer:  # fmt: skip
     """Folds from the lowest to the uppermost, their relief lit as one."""
     alpha = polygon_alpha(shape, frame.place(_outline(folds))[:, :2])
@@ -146,8 +149,12 @@ def _paint(
     x, y, normal_x = _unwrapped(frame, np.stack([xs, ys], 1) + 0.5)
     relief, shadow, down, index = _folded(folds, x, y, rng)
     # along: around the neck; down: across the cloth from each fold's own edge
-    along = 9.0 * np.arcsin(np.clip(x / 9.6, -1, 1)) + 1.7 * index
-    texture, bumps = _woven(weave, along, down, frame.px_per_cm, colour, rng)
+    along = 9.0 * np.arcsin(np.clip(x / (np.interp(y, *_WIDTHS) + 1.9), -1, 1)) + 1.7 * index
+    texture, bumps = _woven("plain" if weave in _PRINTED else weave, along, down, frame.px_per_cm, colour, rng)
+    if weave in _PRINTED:
+        places = (10 * np.stack([along, down], -1)).astype(np.float32)
+        back = None if ground is None else (float(ground[0]), float(ground[1]), float(ground[2]))
+        texture = 255 * printed(weave, places[None], rng, back)[0]
     canvas = np.zeros(shape, np.float32)
     canvas[ys, xs] = relief + bumps
     filled = _extended(canvas, alpha)
@@ -155,7 +162,7 @@ def _paint(
     base = np.stack([normal_x, np.full_like(x, 0.06), -np.sqrt(np.clip(1 - normal_x**2, 0.04, 1))], 1) @ frame.rotation.T
     normal = base + np.stack([-np.clip(slope[0], -2.5, 2.5), -np.clip(slope[1], -2.5, 2.5), np.zeros_like(x)], 1) * 0.8
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    light = scene.light.shade(normal) * (shadow * (1 - 0.3 * np.clip(np.abs(x) / 8.5, 0, 1) ** 5))[:, None]
+    light = scene.light.shade(normal) * (shadow * (1 - 0.3 * np.clip(np.abs(normal_x), 0, 1) ** 6))[:, None]
     fuzz = 1 + 0.05 * rng.standard_normal(len(x))
     picture[ys, xs] = np.clip(texture * scene.exposure * 1.05 * light * fuzz[:, None], 0, 255)
     edge = _fuzzy(alpha, frame.px_per_cm, rng) if weave in ("rib", "jersey") else alpha
@@ -175,7 +182,7 @@ def _unwrapped(frame: FaceFrame, pixels: np.ndarray) -> tuple[np.ndarray, np.nda
         return np.stack([a**i * b**j for i in range(4) for j in range(4 - i)], 1)
 
     x, y = (terms(pixels) @ np.linalg.lstsq(terms(there), grid, rcond=1e-9)[0]).T
-    return x, y, 0.97 * np.clip(x / 8.9, -0.98, 0.98)
+    return x, y, 0.97 * np.clip(x / (np.interp(y, *_WIDTHS) + 1.2), -0.98, 0.98)
 
 
 def _folded(

@@ -21,7 +21,7 @@ from operators.synthesize.outfits import OutfitError
 from operators.types import LOW_CONFIDENCE, NO_FACE, OK
 
 SIZE = 144
-ANYTHING = ("rectangle", "strokes", "sunglasses", "scarf", "none")
+ANYTHING = ("rectangle-noise", "strokes", "sunglasses", "scarf-rib", "scarf-flowers", "none")
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,14 @@ def test_rows_without_a_face_and_faces_that_stopped(people):
     assert stopped["face_message"] == "turned too far" and "type" not in stopped and masked["type"] == "strokes"
 
 
+def test_a_face_without_landmarks_and_a_batch_without_faces(people):
+    batch = batch_of([people[0].image], [[people[0].landmarks_px * np.float32(np.nan)]])
+    out = masker(outfits=("hand",))(batch)
+    assert_sample(out.rows["sample_bytes"][0], people[0].image)
+    assert out.faces["mask_type"][0] == "" and np.isnan(out.faces["mask_coverage"][0])
+    assert masker()(batch_of([people[0].image], [[]])).rows["sample_bytes"] == [None]
+
+
 def two_faces(people) -> Batch:
     """A small face on the left, most confident, and a large one on the right that overlaps it."""
     picture = np.concatenate([people[0].image, people[1].image], 1)
@@ -216,6 +224,10 @@ def test_shadows_can_be_left_out(people):
 def test_wrong_settings_say_what_is_right():
     with pytest.raises(OutfitError, match="surgical"):
         masker(outfits=("surgicel",))
+    with pytest.raises(ValueError, match="rib"):
+        masker(outfits=("scarf-wool.png",))
+    with pytest.raises(ValueError, match="none"):
+        masker(outfits=("hand-dots",))
     with pytest.raises(ValueError, match="low <= high"):
         masker(coverage=(0.3, 0.2))
     with pytest.raises(ValueError, match="face_share"):
