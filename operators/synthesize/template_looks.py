@@ -71,8 +71,8 @@ def texture_over(
     if name in PRINTS:
         x, y = np.meshgrid((np.arange(w) - middle[0]) * mm, (np.arange(h) - middle[1]) * mm)
         places = np.stack([x, y], -1).astype(np.float32)
-        back = None if ground is None else np.array(ground, np.float32) / 255
-        colours = printed(name, places, np.random.default_rng(seed), back)
+        red, green, blue = (float(c) for c in ground or (0, 0, 0))
+        colours = printed(name, places, np.random.default_rng(seed), (red, green, blue) if ground else None)
         return colours.astype(np.float32) * 255
     image = picture(name)
     scale = max(w / image.shape[1], h / image.shape[0])
