@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from operators.morphable.bases import load_basis
 from operators.morphable.basis import FaceBasis
 from operators.synthesize.base import MASK_TYPES, Layer, Outfit
-from operators.synthesize.worn.assembly import assemble
-from operators.synthesize.worn.cuts import CUTS
+from operators.synthesize.worn.assembly import Assembly, assemble
+from operators.synthesize.worn.cuts import CUTS, Placement
 from operators.synthesize.worn.drawing import Canvas, draw
 from operators.synthesize.worn.fitted import FittedFace
 from operators.synthesize.worn.head import Head, HeadMaker
@@ -66,20 +66,24 @@ class MaskWearer:
         view = View.of(head, face, self.maker.unit_mm)
         cut = cut_of(outfit.type, rng)
         placement, wrinkles = placed_by(style, cut, rng)
+
+        def assembled(placement: Placement) -> tuple[Shell, Assembly]:
+            shell = lay_shell(head, CUTS[cut], placement)
+            parts = accessories(head, shell, outfit.type, cut, style.straps, np.random.default_rng([seed, 5]))
+            return shell, assemble(head, view, shell, parts)
+
         if coverage is not None:
-            placement = covering(lambda p: _share(face, head, view, lay_shell(head, CUTS[cut], p)), placement, coverage)
-        shell = lay_shell(head, CUTS[cut], placement)
-        parts = accessories(head, shell, outfit.type, cut, style.straps, rng)
-        mesh = assemble(head, view, shell, parts)
+            placement = covering(lambda p: _share(face, head, assembled(p)[1]), placement, coverage)
+        shell, mesh = assembled(placement)
         draw(canvas, face, view, head, shell, mesh, cut, outfit, seed, wrinkles, style.shadow)
         return Worn(canvas.layer, covered_share(canvas.layer.alpha, face.points_px), placement.height)
 
 
-def _share(face: FittedFace, head: Head, view: View, shell: Shell) -> float:
-    """Share of the face that the shell covers, from a small picture."""
+def _share(face: FittedFace, head: Head, mesh: Assembly) -> float:
+    """Share of the face that a mask covers, from a small picture."""
     low, high = np.nanmin(face.points_px, 0), np.nanmax(face.points_px, 0)
     scale = _SMALL_PX / max(float((high - low).max()), 1e-3)
     width, height = (max(int(value), 1) for value in np.ceil((high - low) * scale))
-    index, _ = assemble(head, view, shell, []).rasterize((float(low[0]), float(low[1])), scale, height, width)
+    index, _ = mesh.rasterize((float(low[0]), float(low[1])), scale, height, width)
     inside = hull((face.points_px - low) * scale, height, width)
     return float((index[inside] >= len(head.triangles)).mean()) if inside.any() else 0.0
