@@ -39,6 +39,12 @@ def check_range(coverage: tuple[float, float] | None) -> None:
         raise ValueError(f"coverage: expected two shares low <= high between 0 and 1, got {coverage}")
 
 
+def aim(coverage: tuple[float, float], rng: np.random.Generator) -> float:
+    """A share to aim for: anywhere in the range but its outer tenths, so that a near miss is still a hit."""
+    slack = _EDGE_SLACK * (coverage[1] - coverage[0])
+    return float(rng.uniform(coverage[0] + slack, coverage[1] - slack))
+
+
 def size_for(
     alpha: Callable[[float], Float[np.ndarray, "h w"]],
     landmarks468_px: Float[np.ndarray, "468 k"],

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from operators.synthesize.base import HOLE_ONLY, OCCLUDER_TYPES, Layer, Outfit
-from operators.synthesize.coverage import OPAQUE, size_for
+from operators.synthesize.coverage import OPAQUE, aim, size_for
 from operators.synthesize.occluders import occluder_layer
 from operators.synthesize.template_masks import template_layer
 from operators.synthesize.templates import TemplateSet, template_set
@@ -105,7 +105,7 @@ class WornDresser:
         columns = {name: np.asarray(value)[None] for name, value in face.columns.items()}
         if "identity" not in columns:
             raise KeyError("masks of kind worn need the fitted face: run MorphableFitter before, or choose kind template")
-        wanted = None if coverage is None else float(np.random.default_rng([seed, 2]).uniform(*coverage))
+        wanted = None if coverage is None else aim(coverage, np.random.default_rng([seed, 2]))
         fitted = FittedFace.of(columns, 0, face.crop_px)
         return self.wear(image, fitted, outfit, seed, wanted, WearStyle(shadow=shadow)).layer
 
@@ -131,6 +131,6 @@ class TemplateDresser:
 
         size = 0.0
         if coverage is not None:
-            wanted = float(np.random.default_rng([seed, 2]).uniform(*coverage))
+            wanted = aim(coverage, np.random.default_rng([seed, 2]))
             size = size_for(lambda s: layer(s).alpha, face.mesh, coverage, wanted, (-1.0, 1.0))
         return _with_shadow(layer(size), shadow)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from operators.synthesize.base import Layer, Outfit
-from operators.synthesize.coverage import size_for
+from operators.synthesize.coverage import aim, size_for
 from operators.synthesize.hand_kernels import SLEEVE, UPPER_SLEEVE, draw_hand
 from operators.synthesize.hand_skin import Hand, Surface, flesh_and_cloth
 from operators.synthesize.setting import FaceFrame, Scene, contact_shadow, on_head
@@ -79,7 +79,7 @@ def hand(
     rng = np.random.default_rng(seed)
     scene = Scene.of(image, landmarks468_px)
     frame = scene.frame
-    wanted = float(rng.uniform(*coverage)) if coverage else 0.0
+    wanted = aim(coverage, rng) if coverage else 0.0
     name = str(rng.choice(["mouth", "mouth", "fingertips", "cheek", "cheek", "chin", "face"]))
     if coverage:
         name = "face" if wanted > 0.42 else name if name != "face" or wanted > 0.3 else "mouth"

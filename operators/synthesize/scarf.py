@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 
 from operators.faces.canonical import canonical_mesh
 from operators.synthesize.base import Layer, Outfit
-from operators.synthesize.coverage import size_for
+from operators.synthesize.coverage import aim, size_for
 from operators.synthesize.prints import PRINTS, printed
 from operators.synthesize.setting import FaceFrame, Scene, contact_shadow, on_head
 from operators.synthesize.strokes import polygon_alpha
@@ -71,7 +71,7 @@ def scarf(
         return made
 
     if coverage:
-        wanted = float(rng.uniform(*coverage))
+        wanted = aim(coverage, rng)
         top = -size_for(
             lambda s: polygon_alpha(shape, frame.place(_outline(folds(-s)))[:, :2]),
             landmarks468_px,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from operators.synthesize.base import Layer, Outfit
-from operators.synthesize.coverage import face_region, size_for
+from operators.synthesize.coverage import aim, coverage_of, face_region, size_for
 
 FILLS = ("plain", "mean", "noise", "blur")
 _SUPERSAMPLE, _THINNEST = 4, 0.4
@@ -27,7 +29,7 @@ def rectangle(
     """
     rng = np.random.default_rng(seed)
     low, high = coverage or (0.1, 0.4)
-    wanted = rng.uniform(low, high)
+    wanted = aim((low, high), rng)
     inside, span = _face_frame(landmarks468_px, image.shape[:2])
     aspect = float(np.exp(rng.uniform(np.log(0.5), np.log(2.0))))
     angle = float(rng.choice([0.0, 0.0, rng.uniform(-30, 30)]))
@@ -61,7 +63,7 @@ def strokes(
     """
     rng = np.random.default_rng(seed)
     low, high = coverage or (0.15, 0.45)
-    wanted = rng.uniform(low, high)
+    wanted = aim((low, high), rng)
     inside, span = _face_frame(landmarks468_px, image.shape[:2])
     walks = []
     for _ in range(int(rng.integers(1, 6))):
@@ -74,20 +76,21 @@ def strokes(
             joints.append(at)
         walks.append((np.array(joints), rng.uniform(0.06, 0.4)))
 
-    def alpha(size: float) -> np.ndarray:
+    def alpha(size: float, count: int) -> np.ndarray:
         out = np.zeros(image.shape[:2], np.float32)
-        for joints, width in walks:
+        for joints, width in walks[:count]:
             out = np.maximum(out, stroke_alpha(image.shape[:2], joints, max(1.0, width * span * size)))
         return out
 
-    size = 0.0
-    while size < _THINNEST:  # few strokes of a brush's width instead of many hairs
-        size = size_for(alpha, landmarks468_px, (low, high), wanted, (0.02, 3.0))
-        if len(walks) == 1:
+    found = np.zeros(image.shape[:2], np.float32)
+    for count in range(len(walks), 0, -1):  # few strokes of a brush's width instead of many hairs
+        size = size_for(partial(alpha, count=count), landmarks468_px, (low, high), wanted, (0.02, 24.0))
+        made = alpha(size, count)
+        hit = low <= coverage_of(made, landmarks468_px) <= high
+        if hit or count == len(walks):
+            found = made
+        if not hit or size >= _THINNEST:
             break
-        if size < _THINNEST:
-            walks.pop()
-    found = alpha(size)
     return Layer(_filled(image, found, landmarks468_px, outfit, rng), found)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from operators.faces.canonical import canonical_mesh
 from operators.synthesize.base import Layer, Outfit, over
-from operators.synthesize.coverage import size_for
+from operators.synthesize.coverage import aim, size_for
 from operators.synthesize.setting import FaceFrame, Scene, contact_shadow
 from operators.synthesize.strokes import polygon_alpha
 
@@ -60,7 +60,7 @@ def sunglasses(
     scene = Scene.of(image, landmarks468_px)
     style = _style(rng, outfit)
     size = float(rng.uniform(0.96, 1.1))
-    wanted = rng.uniform(*coverage) if coverage else 0.0
+    wanted = aim(coverage, rng) if coverage else 0.0
     shape = (image.shape[0], image.shape[1])
     sitting = _sitting(scene.frame, landmarks468_px)
     if coverage:

@@ -12,7 +12,8 @@ from jaxtyping import Float, UInt8
 from operators.synthesize import mask_the_face
 from operators.synthesize.base import HOLE_ONLY, MASK_TYPES, Layer, Masked, Outfit, lay
 from operators.synthesize.six_points import SixPoints, six_points
-from operators.synthesize.template_looks import Lighting, Sharpness, dressed, shadow
+from operators.synthesize.template_light import Lighting, Sharpness, shadow
+from operators.synthesize.template_looks import dressed
 from operators.synthesize.templates import Template, TemplateSet, homography
 
 Blend = Literal["alpha", "official"]

@@ -93,7 +93,7 @@ CUTS: dict[str, Cut] = {
         ridge_mm=15.0, across=0.5, wire=0.8,
     ),
     "n95": Cut(
-        top_side=(-13.0, -12.0, 17.0), bottom_side=(-8.0, 4.0, 20.0), bottom_mm=4.0, gap_mm=4.0, side_gap_mm=1.5, billow_mm=5.0,
+        top_side=(-18.0, -13.0, 23.0), bottom_side=(-13.0, 3.0, 25.0), bottom_mm=4.0, gap_mm=4.0, side_gap_mm=1.5, billow_mm=5.0,
         dome_mm=15.0, wire=0.75, bow=-0.12, stiff_mm=60.0, loose=0.5,
     ),
     "gas": Cut(

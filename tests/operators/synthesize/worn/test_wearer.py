@@ -111,7 +111,7 @@ def test_faces_at_and_beyond_the_rim_of_the_picture(shift: float) -> None:
 def test_brightness_follows_the_light() -> None:
     fitted, outfit = face(), Outfit("surgical", (90, 110, 130), colour_weight=1.0)
     means = []
-    for factor in (0.35, 0.7, 1.4):
+    for factor in (0.275, 0.55, 1.1):
         layer = wearer()(photo(), replace(fitted, light=fitted.light * np.float32(factor)), outfit, seed=6).layer
         means.append(float(layer.colour[layer.alpha > 0.99].mean()))
     assert 1.8 < means[1] / means[0] < 2.2 and 1.7 < means[2] / means[1] < 2.2
@@ -138,7 +138,7 @@ def test_colour_and_texture_take_part_by_their_weights() -> None:
     plain, half, full = (mean(Outfit("surgical_white", (200, 20, 20), None, weight)) for weight in (0.0, 0.5, 1.0))
     assert plain[1] > half[1] > full[1] and full[0] > 3 * full[1]
     layer = wearer()(photo(), fitted, Outfit("cloth", (240, 240, 240), "dots", 1.0, 1.0), seed=8).layer
-    assert layer.colour[layer.alpha > 0.99].std() > 20
+    assert layer.colour[layer.alpha > 0.99].std() > 15
 
 
 def test_landmarks_correct_the_fit() -> None:
