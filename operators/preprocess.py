@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from jaxtyping import Bool, UInt8
 from operators.batch import Batch
 from operators.codec import decode_rgb, encode, icc_profile
 from operators.image_header import ImageError
+from operators.provenance import SourceType, read_provenance, xmp_packet
 from operators.types import OK, REJECTED, OperatorConfig, OperatorInfo, option
 
 Box = tuple[int, int, int, int]
@@ -138,7 +139,7 @@ class PairPreparer:
         return sample
 
     def _encoded(self, picture: np.ndarray, source: bytes) -> bytes:
-        return encode(picture, self.config.format, quality=self.config.quality, icc=icc_profile(source))
+        return encode(picture, self.config.format, quality=self.config.quality, icc=icc_profile(source), xmp=_mark_of(source))
 
     def _box(self, batch: Batch, i: int, hole: np.ndarray) -> Box:
         height, width = hole.shape
@@ -196,6 +197,12 @@ def scaled_hole(hole: Bool[np.ndarray, "h w"], shape: tuple[int, int]) -> Bool[n
     if hole.shape[0] < shape[0]:
         return cv2.resize(hole.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
     return cv2.resize(hole.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) >= 0.5
+
+
+def _mark_of(source: bytes) -> bytes | None:
+    """The provenance mark of a picture, to be written again: what was generated stays marked."""
+    kind = read_provenance(source).get("digital_source_type", "")
+    return next((xmp_packet(known) for known in get_args(SourceType) if known == kind), None)
 
 
 def _target(sides: tuple[int, int], size_px: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from operators import pipeline
 from operators.batch import Batch
 from operators.codec import decode_rgb, encode
 from operators.preprocess import PairPreparer, PairPreparerConfig, scaled_hole, square_within
+from operators.provenance import read_provenance, xmp_packet
 from operators.types import Operator
 from tests.operators.encoded import gradient
 
@@ -129,6 +130,13 @@ def test_jpeg_pictures_keep_lossless_masks():
     sample = run(PairPreparerConfig(size_px=48, format="jpeg"), [photo()], [mask()]).rows["sample_bytes"][0]
     assert set(sample) == {"jpg", "mask.png", "json"} and sample["jpg"][:2] == b"\xff\xd8"
     assert set(np.unique(decode_rgb(sample["mask.png"]))) == {0, 255}
+
+
+def test_what_was_generated_stays_marked():
+    marked = encode(gradient(96, 160), xmp=xmp_packet("compositeSynthetic"))
+    rows = run(PairPreparerConfig(format="jpeg"), [marked, photo()], [mask(), mask()]).rows["sample_bytes"]
+    assert read_provenance(rows[0]["jpg"])["digital_source_type"] == "compositeSynthetic"
+    assert read_provenance(rows[1]["jpg"]) == {}
 
 
 def test_half_covered_pixels_are_hole():
