@@ -25,7 +25,7 @@ from operators.synthesize.six_points import six_points
 from operators.synthesize.templates import POINTS
 from operators.synthesize.worn import FittedFace, MaskWearer, WearStyle
 
-SIDE_YAW_DEG = 22.0
+SIDE_YAW_DEG = 18.0
 PX_PER_MM = 3.2
 _DISTANCE_MM, _SIZE_PX, _MARGIN_PX = 900.0, 960, 3
 _LIGHT = {0: 0.72, 1: 0.09, 2: 0.28}  # ambient, from above, from the front: order of `operators.morphable.light`

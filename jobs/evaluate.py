@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from jobs.evaluation.outcome import write_outcome
 from jobs.evaluation.summary import SummaryOptions
 from jobs.job_configs import EvaluateConfig
+from jobs.plan import plan_stages, unavailable
 from jobs.results import seconds_per_image
 from jobs.storage import Storage, open_storage
 
@@ -24,6 +25,8 @@ def conclude(config: EvaluateConfig, storage: Storage) -> str | None:
         seconds={name: value for name, value in seconds.items() if value is not None} if config.seconds else {},
     )
     runs = {result.method: open_storage(result.uri, config.storage) for result in results if result.kind == "run"}
+    for section, what in unavailable(plan_stages(config)).items():
+        print(f"{section}: {what}")
     outcome = write_outcome(storage, options, runs=runs)
     print(outcome.text)
     pages = [name for name in outcome.files if name.endswith(".html")]

@@ -10,7 +10,7 @@ from typing import Any
 from jobs.config import ConfigError, JobConfig
 from jobs.sidecars import PICTURE_ROLES
 from operators.artifacts import ArtifactEncoder, ArtifactEncoderConfig
-from operators.assets import read_lock, sha256_of
+from operators.assets import AssetStore, read_lock, sha256_of
 from operators.batch import Batch
 from operators.columns import FACE_COLUMNS, ROW_COLUMNS
 from operators.faces.aligner import FaceAligner, FaceAlignerConfig
@@ -126,7 +126,24 @@ def asset_hashes(stages: Sequence[Stage]) -> dict[str, str]:
                 raise ConfigError(f"{stage.section}.{field_name}: no such file: {value}")
             if path is not None:
                 hashes[f"{stage.section}.{field_name}"] = sha256_of(path.read_bytes())
+        hashes |= _optional_weights(stage)
     return hashes
+
+
+def _optional_weights(stage: Stage) -> dict[str, str]:
+    """Weights that a stage takes where they are: their source's SHA-256, so that a run with them is not one without."""
+    names = getattr(stage.config, "weights", ())
+    if not names:
+        return {}
+    store = AssetStore()
+    return {name: store.source_sha256(name) or "not available" for name in names}
+
+
+def unavailable(stages: Sequence[Stage]) -> dict[str, str]:
+    """Section -> what it lacks, for stages whose weights are not on this machine."""
+    store = AssetStore()
+    lacking = {s.section: s.operator.unavailable(s.config, store) for s in stages if hasattr(s.operator, "unavailable")}
+    return {section: "; ".join(notes) for section, notes in lacking.items() if notes}
 
 
 def with_drops(stages: Sequence[Stage]) -> tuple[Stage, ...]:

@@ -24,7 +24,7 @@ _FOCAL = 4.0
 
 @dataclass(frozen=True)
 class Portrait:
-    """A drawn person. `landmarks_px` are the 468 mesh points in the picture; the pose is pitch, yaw, roll; coefficients of the base."""
+    """A drawn person: 468 mesh points in the picture, pose (pitch, yaw, roll), and the coefficients of the base."""
 
     image: UInt8[np.ndarray, "size size 3"]
     landmarks_px: Float[np.ndarray, "468 3"]

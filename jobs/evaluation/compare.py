@@ -57,6 +57,11 @@ class Comparison:
     record: dict[str, Any]
     differences: dict[str, np.ndarray]
 
+    @property
+    def equal(self) -> bool:
+        """Whether every number of every picture is the same on both sides."""
+        return all(metric["verdict"] == EQUAL for metric in self.record["metrics"].values())
+
 
 def read_side(storage: Storage) -> Evaluated:
     """The rows of an evaluation: of its metrics.parquet, or of its manifests when it has none yet."""
@@ -233,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = StorageConfig(endpoint=options.endpoint)
     try:
         found = [compare(one, two, skip_different=options.skip_different) for one, two in _sides(options, config)]
+        found.sort(key=lambda comparison: comparison.equal)  # what differs comes first
         files = write_comparisons(open_storage(options.output, config), found, options.examples)
     except (CompareError, RowsError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -95,6 +95,8 @@ def grid(comparison: Comparison) -> list[list[str]]:
 
 def markdown_text(comparison: Comparison) -> str:
     """Heading, table and notes."""
+    if comparison.equal:
+        return f"## {title_of(comparison)}\n\n{_all_equal(comparison)}\n"
     one, two = names(comparison)
     heads = ["metric", "n", one, two, *_HEADS[4:]]
     lines = [f"## {title_of(comparison)}", "", _line(heads), _line(["---", *["---:"] * 5, "---"])]
@@ -104,6 +106,8 @@ def markdown_text(comparison: Comparison) -> str:
 
 def terminal_text(comparison: Comparison) -> str:
     """The same for a terminal."""
+    if comparison.equal:
+        return f"{title_of(comparison)}\n\n{_all_equal(comparison)}"
     one, two = names(comparison)
     rows = [["metric", "n", one, two, *_HEADS[4:]], *grid(comparison)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(_HEADS))]
@@ -145,7 +149,13 @@ def ranking(comparison: Comparison) -> Metric:
     return METRICS[wanted if wanted in comparison.differences else next(iter(comparison.differences))]
 
 
+def _all_equal(comparison: Comparison) -> str:
+    return f"All numbers of the {comparison.record['pictures']:,} pictures that both have are equal."
+
+
 def _section(comparison: Comparison, examples: int) -> str:
+    if comparison.equal:
+        return f"<section><h2>{html.escape(title_of(comparison))}</h2><p>{html.escape(_all_equal(comparison))}</p></section>"
     one, two = (html.escape(name) for name in names(comparison))
     records = comparison.record["metrics"]
     rows = ""

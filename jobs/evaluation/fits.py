@@ -41,10 +41,10 @@ def read_fits(storage: Storage) -> RunFits:
     for item in sorted(storage.list("manifest/"), key=lambda item: item.key):
         if not item.key.endswith(".parquet"):
             continue
-        table = pq.read_table(pa.BufferReader(storage.read(item.key)))
-        if not {"faces", "key", "image_id"} <= set(table.schema.names):
+        file = pq.ParquetFile(pa.BufferReader(storage.read(item.key)))
+        if not {"faces", "key", "image_id"} <= set(file.schema_arrow.names):
             continue
-        for row in _slim(table).to_pylist():
+        for row in _slim(file.read(columns=["key", "image_id", "faces"])).to_pylist():
             found = [FaceFit.of(face) for face in row["faces"] or ()]
             faces.setdefault(row["key"], found)
             faces[row["image_id"]] = found

@@ -14,7 +14,7 @@ from jobs.evaluation.plots import colours, for_page
 from jobs.evaluation.rows import Evaluated
 from jobs.evaluation.sheets import Example, files_of, value_text
 from jobs.evaluation.summary import DIMENSIONS, dimensions
-from jobs.evaluation.table import NOTHING, compared, notes
+from jobs.evaluation.table import NOTHING, cell, compared, notes
 from jobs.storage import Storage
 from operators.types import OK
 
@@ -30,8 +30,9 @@ def render_page(
     methods = list(summary["methods"])
     colour = colours(methods)
     groups = group_labels(evaluated)
+    tables = _numbers(summary, methods, colour) + _notes(summary) + _every(summary, methods, colour)
     body = [
-        f'<section id="numbers"><h2>Numbers</h2>{_numbers(summary, methods, colour)}{_notes(summary)}</section>',
+        f'<section id="numbers"><h2>Numbers</h2>{tables}</section>',
         _missing(summary, methods, colour),
         _plots(plots),
         _examples(storage, evaluated, examples, ranked_by, methods, colour, groups, embed),
@@ -132,6 +133,26 @@ def _notes(summary: Mapping[str, Any]) -> str:
     return '<ul class="notes">' + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
+def _every(summary: Mapping[str, Any], methods: Sequence[str], colour: Mapping[str, str]) -> str:
+    """All metrics, a row each, with medians: folded, for those who want them."""
+    records = {name: summary["methods"][name]["metrics"] for name in methods}
+    measured = [m for m in METRICS.values() if any(r.get(m.name, {}).get("mean") is not None for r in records.values())]
+    heads = "".join(f'<th data-method="{i}">{dot(colour[name])} {html.escape(name)}</th>' for i, name in enumerate(methods))
+    rows = ""
+    for metric in measured:
+        cells = ""
+        for i, name in enumerate(methods):
+            record = records[name].get(metric.name)
+            median = record.get("median") if record else None
+            more = f"<small>median {metric.text(median)}, n {record['n']:,}</small>" if record and median is not None else ""
+            cells += f'<td data-method="{i}">{html.escape(cell(metric, record))}{more}</td>'
+        unit = f", {metric.unit}" if metric.unit else ""
+        arrow = "↑" if metric.higher_is_better else "↓"
+        rows += f"<tr><th>{html.escape(metric.label + unit)} {arrow}<small>{html.escape(metric.doc)}</small></th>{cells}</tr>"
+    table = f"<table><thead><tr><th>metric</th>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<details><summary>all metrics, with medians</summary><div class="panel narrow">{table}</div></details>'
+
+
 def _missing(summary: Mapping[str, Any], methods: Sequence[str], colour: Mapping[str, str]) -> str:
     """Pictures by status; nothing when every method has all of them."""
     found = dict.fromkeys(status for name in methods for status in summary["methods"][name]["statuses"])
@@ -186,7 +207,7 @@ def _examples(
         facts = [str(evaluated.facts[name][j]) for name in ("group", "mask_type") if evaluated.facts[name][j]]
         coverage, yaw = evaluated.about["coverage"][j], evaluated.about["yaw_deg"][j]
         facts += [f"{100 * coverage:.0f} % covered"] if np.isfinite(coverage) else []
-        facts += [f"turned {yaw:.0f}°"] if np.isfinite(yaw) else []
+        facts += [f"turned {yaw:.0f}°".replace("-", "−")] if np.isfinite(yaw) else []
         chips = "".join(
             f'<span class="tag" data-method="{methods.index(tag.method)}">'
             f"{dot(colour[tag.method])}{tag.role} of {html.escape(tag.method)}</span>"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -119,7 +120,7 @@ def draw_groups(
                 axes.plot([x, x], [record["low"], record["high"]], lw=1.5, **kind)
         axes.plot(at, [record["mean"] for record in known], "o", ms=4.5, label=_named(name), **kind)
     room = max(4, 70 // max(len(labels), 1))
-    ticks = [f"{_named(label, room)}\nn = {_count(groups[label], metric)}" for label in labels]
+    ticks = [f"{_wrapped(label, room)}\nn = {_count(groups[label], metric)}" for label in labels]
     axes.set_xticks(range(len(labels)), ticks, color=_INK)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.grid(axis="y", color=_LINE, lw=0.8)
@@ -205,6 +206,12 @@ def _named(name: str, room: int = 24) -> str:
     """A name from outside as a label: no longer than there is room, and no mark-up."""
     short = name if len(name) <= room else name[: room - 1] + "…"
     return "\u200b" + short.replace("$", r"\$")  # a label that starts with _ would be hidden
+
+
+def _wrapped(label: str, room: int) -> str:
+    """A label in lines, broken at spaces and underscores."""
+    parts = textwrap.wrap(label.replace("_", " "), room, break_long_words=False) or [label]
+    return "\n".join(_named(part, max(room, 12)) for part in parts[:3])
 
 
 def _count(group: Mapping[str, Any], metric: Metric) -> str:

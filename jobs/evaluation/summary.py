@@ -25,6 +25,8 @@ from operators.types import OK
 
 SUMMARY = "summary.json"
 FORMAT = 1
+FEW = 10
+"""Of fewer people the percentile bootstrap is known to give intervals that are too narrow."""
 _YAWS = (0.0, 15.0, 30.0, 45.0, 60.0, 181.0)
 DIMENSIONS = {"group": "group", "mask_type": "mask", "coverage": "coverage of the face", "yaw": "turn of the head"}
 
@@ -267,7 +269,10 @@ def _warnings(out: Mapping[str, Any], evaluated: Evaluated) -> list[str]:
     named = {name for name in evaluated.facts["subject"] if name}
     if out["bootstrap"]["drawn"] == "pictures":
         why = "every picture shows the same person" if len(named) == 1 else "nobody is named"
-        lines.append(f"Intervals are over pictures, not over people: {why}")
+        lines.append(f"intervals are over pictures, not over people: {why}")
+    drawn = out["paired"]["people"] if out["bootstrap"]["drawn"] == "people" else out["paired"]["pictures"]
+    if 1 < drawn < FEW:
+        lines.append(f"intervals from {drawn} {out['bootstrap']['drawn']} are rough, and rather too narrow")
     said = [
         record["warning"] for method in out["methods"].values() for record in method["metrics"].values() if "warning" in record
     ]

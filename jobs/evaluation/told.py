@@ -53,7 +53,7 @@ def read_told(text: str | None) -> Told:
     faces, before = meta.get("faces"), meta.get("meta")
     first = faces[0] if isinstance(faces, list) and faces and isinstance(faces[0], dict) else {}
     before = before if isinstance(before, dict) else {}
-    drawn = before.get("drawn") if isinstance(before.get("drawn"), dict) else {}
+    drawn = found if isinstance(found := before.get("drawn"), dict) else {}
     either = {**before, "mask_type": first.get("type"), **first, **meta, **drawn}
     facts: dict[str, Any] = {name: str(either[name]) for name in ("group", "mask_type", "subject") if either.get(name)}
     for name, sources in {"coverage": ("coverage", "mask_coverage"), "yaw_deg": ("yaw_deg",)}.items():

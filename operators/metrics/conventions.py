@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 
 ConventionName = Literal["ours", "skimage", "edgeconnect", "lama", "mat", "tfill", "facefill3d"]
 OURS = "ours"
+_STRIP_PIXELS = 1 << 18
 _LUMA_709 = np.array([0.2125, 0.7154, 0.0721])
 _LUMA_601 = np.array([0.299, 0.587, 0.114])
 
@@ -68,10 +69,10 @@ CONVENTIONS: dict[str, Convention] = {
 
 
 def ssim_map(a: Float[np.ndarray, "h w c"], b: Float[np.ndarray, "h w c"], rules: Convention) -> Float[np.ndarray, "h w"]:
-    """Structural similarity of every pixel, averaged over channels; NaN where the convention has no value."""
-    # Half a second to import, which only those who measure should pay.
-    from skimage.metrics import structural_similarity
+    """Structural similarity of every pixel, averaged over channels; NaN where the convention has no value.
 
+    Large pictures are done in strips that overlap by the window: the same numbers in far less memory.
+    """
     height, width = a.shape[:2]
     if min(height, width) < rules.window:
         return np.full((height, width), np.nan)
@@ -80,6 +81,26 @@ def ssim_map(a: Float[np.ndarray, "h w c"], b: Float[np.ndarray, "h w c"], rules
     reach = rules.window // 2
     if rules.border == "zero":
         a, b = (np.pad(x, ((reach, reach), (reach, reach), (0, 0))) for x in (a, b))
+    out = np.empty(a.shape[:2])
+    rows = max(_STRIP_PIXELS // a.shape[1], rules.window)
+    for top in range(0, len(a), rows):
+        bottom = min(top + rows, len(a))
+        end = min(bottom + reach, len(a))
+        start = max(min(top - reach, end - rules.window), 0)
+        out[top:bottom] = _similarity(a[start:end], b[start:end], rules)[top - start : bottom - start]
+    if rules.border == "zero":
+        return out[reach:-reach, reach:-reach]
+    if rules.border == "nothing":
+        edge = np.ones(out.shape, bool)
+        edge[reach : height - reach, reach : width - reach] = False
+        out[edge] = np.nan
+    return out
+
+
+def _similarity(a: np.ndarray, b: np.ndarray, rules: Convention) -> np.ndarray:
+    # Half a second to import, which only those who measure should pay.
+    from skimage.metrics import structural_similarity
+
     # A Gaussian's window follows from its sigma: 3.5 sigma to each side, 11 pixels.
     values = structural_similarity(
         a,
@@ -92,11 +113,4 @@ def ssim_map(a: Float[np.ndarray, "h w c"], b: Float[np.ndarray, "h w c"], rules
         use_sample_covariance=rules.sample_covariance,
         full=True,
     )[1]
-    values = np.asarray(values).mean(2)
-    if rules.border == "zero":
-        return values[reach:-reach, reach:-reach]
-    if rules.border == "nothing":
-        inside = np.full((height, width), np.nan)
-        inside[reach : height - reach, reach : width - reach] = values[reach : height - reach, reach : width - reach]
-        return inside
-    return values
+    return np.asarray(values).mean(2)

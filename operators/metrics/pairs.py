@@ -19,7 +19,7 @@ class PairConfig(OperatorConfig):
     """What is done to result and truth before they are compared."""
 
     resize: int = option(0, "side of the squares to which all pictures are brought; 0 = as they are, and sizes must agree")
-    composite: bool = option(True, "the truth's pixels are taken outside the hole first, as inpainting papers do")
+    composite: bool = option(False, "take the truth's pixels outside the hole first, as inpainting papers do")
 
 
 class PairError(ValueError):

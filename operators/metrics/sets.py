@@ -121,7 +121,7 @@ def discriminative_scores(
 def _decisions(x: Results, y: Truths) -> tuple[np.ndarray, np.ndarray, str]:
     """The classifier's value of every result and truth (> 0 = real), and what is to be said about it."""
     # A second to import, which only those who measure should pay.
-    from sklearn.svm import LinearSVC
+    from sklearn.svm import LinearSVC  # pyright: ignore[reportMissingImports]
 
     warning = ""
     if len(x) + len(y) <= x.shape[1] + 1:

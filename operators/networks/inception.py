@@ -84,11 +84,11 @@ def inception_input(image: UInt8[np.ndarray, "h w 3"], resize: Resize) -> Float[
     """One picture as the network takes it, by the convention of an FID program.
 
     pytorch-fid: bilinear (half-pixel centres, no antialias), 2 x - 1 of [0, 1]. clean-fid: Pillow's bicubic with antialias on
-    floats, (x - 128) / 128. torch-fidelity: TensorFlow 1's bilinear (corners, no antialias), (x - 128) / 128.
+    floats, cut to 0-255, (x - 128) / 128. torch-fidelity: TensorFlow 1's bilinear (corners, no antialias), (x - 128) / 128.
     """
     if resize == "clean-fid":
         channels = [np.asarray(Image.fromarray(c).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for c in _floats(image)]
-        return (torch.from_numpy(np.stack(channels)) - 128) / 128
+        return (torch.from_numpy(np.stack(channels)).clamp(0, 255) - 128) / 128
     x = torch.from_numpy(_floats(image))
     if resize == "pytorch-fid":
         return 2 * F.interpolate(x[None] / 255, (SIDE, SIDE), mode="bilinear", align_corners=False)[0] - 1

@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from operators.codec import decode_rgb
 
-Colours = tuple[tuple[float, float, float], ...]
 Field = Float[np.ndarray, "h w"]
 _PICTURE_MM = 130.0
 
@@ -84,7 +83,7 @@ def _noise(x: Field, y: Field, rng: np.random.Generator, scale_mm: float) -> Fie
 
 
 def _camouflage(x: Field, y: Field, rng: np.random.Generator) -> Field:
-    field = _noise(x, y * 1.5, rng, 14) + 0.5 * _noise(x, y * 1.5, rng, 6)
+    field = _noise(x, y * 1.5, rng, 14.0) + 0.5 * _noise(x, y * 1.5, rng, 6.0)
     return (_soft((0.45 - field) * 4) + _soft((-0.35 - field) * 4)) / 2
 
 
@@ -95,7 +94,7 @@ def _leopard(x: Field, y: Field, rng: np.random.Generator) -> Field:
 
 
 def _marble(x: Field, y: Field, rng: np.random.Generator) -> Field:
-    return 0.5 + 0.5 * np.sin((x * 0.5 + y) / 9 + 1.8 * _noise(x, y, rng, 22))
+    return 0.5 + 0.5 * np.sin((x * 0.5 + y) / 9 + 1.8 * _noise(x, y, rng, 22.0))
 
 
 _SHAPES: dict[str, Callable[[Field, Field, np.random.Generator], Field]] = {
@@ -105,14 +104,15 @@ _SHAPES: dict[str, Callable[[Field, Field, np.random.Generator], Field]] = {
 PRINTS = tuple(_SHAPES)
 """Names that `Outfit.texture` may have beside picture files."""
 
-_PALETTES: tuple[Colours, ...] = (
-    ((38.0, 52.0, 96.0), (226.0, 222.0, 212.0)), ((30.0, 30.0, 34.0), (214.0, 212.0, 208.0)), ((166.0, 36.0, 46.0), (240.0, 232.0, 220.0)), ((232.0, 226.0, 214.0), (52.0, 74.0, 124.0)),
-    ((244.0, 214.0, 220.0), (196.0, 74.0, 104.0)), ((54.0, 92.0, 70.0), (222.0, 214.0, 180.0)), ((228.0, 222.0, 206.0), (150.0, 42.0, 44.0)), ((40.0, 116.0, 130.0), (240.0, 190.0, 84.0)),
-    ((96.0, 72.0, 124.0), (214.0, 200.0, 226.0)), ((70.0, 78.0, 48.0), (164.0, 152.0, 108.0)), ((206.0, 164.0, 106.0), (56.0, 40.0, 28.0)), ((24.0, 40.0, 52.0), (86.0, 168.0, 178.0)),
+_PALETTES: tuple[tuple[tuple[int, int, int], tuple[int, int, int]], ...] = (
+    ((38, 52, 96), (226, 222, 212)), ((30, 30, 34), (214, 212, 208)), ((166, 36, 46), (240, 232, 220)),
+    ((232, 226, 214), (52, 74, 124)), ((244, 214, 220), (196, 74, 104)), ((54, 92, 70), (222, 214, 180)),
+    ((228, 222, 206), (150, 42, 44)), ((40, 116, 130), (240, 190, 84)), ((96, 72, 124), (214, 200, 226)),
+    ((70, 78, 48), (164, 152, 108)), ((206, 164, 106), (56, 40, 28)), ((24, 40, 52), (86, 168, 178)),
 )  # fmt: skip
 
 
-def palette(name: str, rng: np.random.Generator) -> Colours:
+def palette(name: str, rng: np.random.Generator) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Two colours of cloth that go together, RGB 0-255."""
     fixed = {"camouflage": 9, "leopard": 10}
     return _PALETTES[fixed.get(name, int(rng.integers(len(_PALETTES))))]
@@ -124,7 +124,8 @@ def printed(
     rng: np.random.Generator,
     ground: tuple[float, float, float] | None = None,
 ) -> Float[np.ndarray, "h w 3"]:
-    """Colour 0-1 of a print at places on the cloth; `ground` replaces its background. Other names are picture files, tiled.
+    """Colour 0-1 of a print at places on the cloth; `ground` (RGB 0-255) replaces its background. Other names are
+    picture files, tiled.
 
     Errors: ValueError for a name that is neither.
     """
@@ -144,7 +145,6 @@ def _file(path: str) -> np.ndarray:
     if not file.is_file():
         raise ValueError(f"texture {path!r} is neither a picture file nor one of {', '.join(PRINTS)}")
     image = decode_rgb(file.read_bytes())
-    image = image[0] if isinstance(image, tuple) else image
     scale = 512 / max(image.shape[:2])
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
 

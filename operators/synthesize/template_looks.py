@@ -1,8 +1,7 @@
-"""How a mask's picture is recoloured, lit like the face it is put on, and throws a shadow."""
+"""How a mask's picture is recoloured and printed on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,10 +17,7 @@ from operators.synthesize.templates import Template
 
 _BRIDGE_TO_CHIN_MM = 105.0  # from the nose's middle to under the chin, along an adult's mask
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_HULL = (*range(17), *range(26, 16, -1))
-_SIDE_PX = 96
-_MONOCHROME = 0.02
-_WHITE = 235.0
+_STRAP = 0.05  # of a template's width: what is thinner is a strap
 
 
 def dressed(template: Template, outfit: Outfit, seed: int) -> Float[np.ndarray, "h w 3"]:
@@ -36,14 +32,25 @@ def dressed(template: Template, outfit: Outfit, seed: int) -> Float[np.ndarray, 
     solid = template.alpha > 200
     usual = float(np.median(grey[solid])) if solid.any() else 1.0
     folds = np.clip(grey / max(usual, 24.0), 0.15, 1.6)[..., None]
-    out = own
+    out, body = own, _body(template)
     if outfit.colour is not None:
         flat = np.array(outfit.colour, np.float32)
-        out = out + outfit.colour_weight * (_lit(flat, folds) - out)
+        out = out + body * outfit.colour_weight * (_lit(flat, folds) - out)
     if outfit.texture is not None:
         cloth = texture_over(template, outfit.texture, seed, outfit.colour)
-        out = out + outfit.texture_weight * (_lit(cloth, folds) - out)
+        out = out + body * outfit.texture_weight * (_lit(cloth, folds) - out)
     return out
+
+
+def _body(template: Template) -> Float[np.ndarray, "h w 1"]:
+    """1 on the mask and 0 on its straps, which keep their colour: what an opening by a disc takes away."""
+    solid = (template.alpha > 60).astype(np.uint8)
+    across = max(3, 2 * round(_STRAP * template.alpha.shape[1] / 2) + 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
+    opened = cv2.morphologyEx(solid, cv2.MORPH_OPEN, disc, borderValue=0)
+    # Corners of the mask that the disc does not reach belong to it, the roots of straps do not.
+    grown = cv2.dilate(opened, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across // 2 | 1, across // 2 | 1)))
+    return cv2.GaussianBlur(grown.astype(np.float32), (0, 0), 1.0)[..., None]
 
 
 def texture_over(
@@ -87,94 +94,3 @@ def _lit(colour: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Colour under light and shade; what is brighter than the cloth goes towards white instead of a stronger colour."""
     shaded = colour * np.minimum(folds, 1)
     return shaded + (250 - shaded) * np.clip(folds - 1, 0, 1) * 0.6
-
-
-@dataclass(frozen=True)
-class Lighting:
-    """The light on one face: `gain` for its strength, a plane of log light over the picture, and the tint of a photo
-    without colours (None: it has colours)."""
-
-    gain: float
-    plane: tuple[float, float, float]
-    tint: Float[np.ndarray, "3"] | None
-
-    @classmethod
-    def of(cls, image: UInt8[np.ndarray, "h w 3"], landmarks68_px: Float[np.ndarray, "68 2"]) -> Lighting:
-        """Measured on the face inside jaw and brows, on a small copy; neutral where none of it lies in the picture."""
-        small, hull, to_image = _small_face(image, np.asarray(landmarks68_px, np.float64))
-        skin = small[hull].astype(np.float32)
-        if len(skin) < 16:
-            return cls(1.0, (0.0, 0.0, 0.0), None)
-        grey = skin @ _LUMA
-        bright = float(np.percentile(grey, 95))
-        gain = float(np.clip(0.42 + 0.6 * bright / _WHITE, 0.45, 1.08))
-        rows, columns = np.nonzero(hull)
-        x, y = (np.stack([columns, rows], 1) + 0.5) @ to_image[:, :2].T + to_image[:, 2], np.log(grey + 12)
-        return cls(gain, _plane(x, y), _tint(small))
-
-    def on(self, colour: Float[np.ndarray, "y x 3"], window: tuple[slice, slice]) -> Float[np.ndarray, "y x 3"]:
-        """Colours 0-255 of a window of the picture, under this light."""
-        rows, columns = (np.arange(part.start, part.stop) + 0.5 for part in window)
-        slope_x, slope_y, mean = self.plane
-        light = np.exp(np.clip(slope_x * columns[None, :] + slope_y * rows[:, None] + mean, -0.7, 0.35)) * self.gain
-        out = colour * light[..., None].astype(np.float32)
-        if self.tint is not None:
-            out = (out @ _LUMA)[..., None] * self.tint
-        return np.clip(out, 0, 255).astype(np.float32)
-
-
-def shadow(
-    alpha: Float[np.ndarray, "y x"], landmarks68_px: Float[np.ndarray, "68 2"], strength: float = 0.3
-) -> Float[np.ndarray, "y x"]:
-    """What a mask's edge leaves of the light on the skin around it, from above: 1 = all; as wide as the face is large."""
-    face_px = float(np.ptp(np.asarray(landmarks68_px)[:17, 0]))
-    blurred = cv2.GaussianBlur(alpha, (0, 0), float(np.clip(face_px / 50, 0.6, 40)))
-    down = max(1, round(face_px / 90))
-    lower = np.zeros_like(blurred)
-    lower[down:] = blurred[:-down]
-    dark = np.clip(lower - 0.06, 0, 1) * (1 - alpha) * strength
-    return (1 - dark).astype(np.float32)
-
-
-def _small_face(image: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The face's surroundings on a small grid, the face's pixels there, and the map from that grid to the picture."""
-    h, w = image.shape[:2]
-    hull = face[list(_HULL)]
-    low = np.clip(np.floor(hull.min(0)), 0, [w, h]).astype(int)
-    high = np.clip(np.ceil(hull.max(0)), 0, [w, h]).astype(int)
-    extent = high - low
-    if extent.min() < 1:
-        return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), bool), np.eye(2, 3)
-    scale = min(1.0, _SIDE_PX / extent.max())
-    size = np.maximum(np.round(extent * scale), 1).astype(int)
-    small = cv2.resize(image[low[1] : high[1], low[0] : high[0]], (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA)
-    step = extent / size
-    inside = np.zeros(small.shape[:2], np.uint8)
-    corners = np.clip((hull - low) / step - 0.5, -1e4, 1e4)
-    cv2.fillPoly(inside, [np.round(corners).astype(np.int32)], 1)
-    return small, inside > 0, np.array([[step[0], 0, low[0]], [0, step[1], low[1]]], np.float64)
-
-
-def _plane(at: np.ndarray, value: np.ndarray) -> tuple[float, float, float]:
-    """Slopes per pixel and offset of log light, mean 0 on the face; most of what looks like light from above is a beard."""
-    centre, size = at.mean(0), max(float(np.ptp(at, axis=0).max()), 1.0)
-    rows = np.c_[(at - centre) / size, np.ones(len(at))]
-    weight = np.ones(len(at))
-    solution = np.zeros(3)
-    for _ in range(3):
-        solution = np.linalg.lstsq(rows * weight[:, None], value * weight, rcond=None)[0]
-        away = np.abs(value - rows @ solution)
-        weight = 1 / (1 + (away / max(float(np.median(away)), 1e-3)) ** 2)
-    across, down = np.clip(solution[:2] * [0.8, 0.35], -1.0, 1.0) / size
-    return float(across), float(down), float(-across * centre[0] - down * centre[1])
-
-
-def _tint(small: np.ndarray) -> np.ndarray | None:
-    """RGB of a grey of one, in a photo in which all colours are shades of one hue; None in others."""
-    colours = small.reshape(-1, 3).astype(np.float32)
-    grey = colours @ _LUMA
-    colours, grey = colours[grey > 20], grey[grey > 20]
-    if len(grey) < 16:
-        return None
-    ratio = colours / grey[:, None]
-    return ratio.mean(0) if float(ratio.std(0).max()) < _MONOCHROME else None

@@ -12,12 +12,15 @@ from jaxtyping import Float, UInt8
 from operators.synthesize import mask_the_face
 from operators.synthesize.base import HOLE_ONLY, MASK_TYPES, Layer, Masked, Outfit, lay
 from operators.synthesize.six_points import SixPoints, six_points
-from operators.synthesize.template_looks import Lighting, dressed, shadow
+from operators.synthesize.template_light import Lighting, Sharpness, shadow
+from operators.synthesize.template_looks import dressed
 from operators.synthesize.templates import Template, TemplateSet, homography
 
 Blend = Literal["alpha", "official"]
 _HOLE_TEMPLATE = "surgical_blue"
 _TELEA_RADIUS_PX = 3
+_TEMPLATE_BLUR_PX = 0.5  # of an edge in a template, in its own pixels
+_ROOM_PX = 9  # for the blur of a soft photo
 _SHADOW_REACH = 0.15  # of the mask's window, around it
 
 
@@ -63,9 +66,11 @@ def template_layer(
         layer.alpha[window] = alpha >= 0.5
         layer.colour[:] = cv2.inpaint(image, (layer.alpha > 0).astype(np.uint8), _TELEA_RADIUS_PX, cv2.INPAINT_TELEA)
         return TemplateMask(layer, six, template.name)
-    light = Lighting.of(image, landmarks68_px)
-    layer.alpha[window] = alpha
-    layer.colour[window] = light.on(paint[..., :3] / np.maximum(alpha, 1e-4)[..., None], window)
+    light, photo = Lighting.of(image, landmarks68_px), Sharpness.of(image, landmarks68_px)
+    paint = photo.soften(paint, _TEMPLATE_BLUR_PX * max(1.0, _scale(to_image, template)))
+    alpha = np.clip(paint[..., 3], 0, 1)
+    lit = light.on(paint[..., :3] / np.maximum(alpha, 1e-4)[..., None], window)
+    layer.alpha[window], layer.colour[window] = alpha, photo.grainy(lit, seed)
     shade = np.ones((h, w), np.float32)
     rows, columns = (_grown(part, size) for part, size in zip(window, (h, w), strict=True))
     shade[rows, columns] = shadow(layer.alpha[rows, columns], landmarks68_px)
@@ -101,8 +106,8 @@ def bent(
     h, w = template.alpha.shape
     corners = np.array([[-1, -1, 1], [w, -1, 1], [w, h, 1], [-1, h, 1]], np.float64) @ to_image.T
     corners = corners[:, :2] / corners[:, 2:]
-    low = np.clip(np.floor(corners.min(0)), 0, [shape[1], shape[0]]).astype(int)
-    high = np.clip(np.ceil(corners.max(0)) + 1, 0, [shape[1], shape[0]]).astype(int)
+    low = np.clip(np.floor(corners.min(0)) - _ROOM_PX, 0, [shape[1], shape[0]]).astype(int)
+    high = np.clip(np.ceil(corners.max(0)) + 1 + _ROOM_PX, 0, [shape[1], shape[0]]).astype(int)
     window = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
     size = (max(int(high[0] - low[0]), 0), max(int(high[1] - low[1]), 0))
     if 0 in size:
@@ -120,6 +125,13 @@ def bent(
     out = cv2.warpPerspective(paint, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     out[..., 3] = np.clip(out[..., 3], 0, 1)
     return out, window
+
+
+def _scale(to_image: np.ndarray, template: Template) -> float:
+    """Picture pixels per template pixel along the mask's height."""
+    ends = np.c_[template.points[[1, 4]], np.ones(2)] @ to_image.T
+    ends = ends[:, :2] / ends[:, 2:]
+    return float(np.linalg.norm(ends[1] - ends[0]) / max(np.linalg.norm(template.points[4] - template.points[1]), 1.0))
 
 
 def _map(template: Template, six: SixPoints) -> np.ndarray | None:

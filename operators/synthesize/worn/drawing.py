@@ -22,10 +22,14 @@ from operators.synthesize.worn.view import View, hull
 
 _EDGE_PX = 0.35
 """Blur that averaging samples has already given to edges."""
+_LEAST_PX = 0.45
+"""Least further blur: few samples per pixel leave steps."""
 _REACH_MM = 14.0
 """How far a shadow may reach beyond the mask."""
 _HAIR_IN_FRONT = 0.7
 _EXPOSURE = 0.05
+_BRIGHTEST = 1.15
+"""Shading straight ahead in the brightest of photos; 1 is an ordinary one."""
 _STEEPEST = 1.2
 
 
@@ -92,13 +96,13 @@ def draw(
     rgb, cover, on_head = _painted(mesh, window, fabric, flat, photo, face, view, seed)
 
     blur = face_sharpness_px(canvas.photo, face.points_px)
-    both = cv2.GaussianBlur(np.dstack((rgb, cover)), (0, 0), float(np.sqrt(max(blur**2 - _EDGE_PX**2, 0.3**2))))
+    both = cv2.GaussianBlur(np.dstack((rgb, cover)), (0, 0), float(np.sqrt(max(blur**2 - _EDGE_PX**2, _LEAST_PX**2))))
     cover = np.clip(both[..., 3], 0, 1)
     rgb = both[..., :3] / np.maximum(both[..., 3:], 1e-4) * 255
     grey = (rgb @ np.array((0.299, 0.587, 0.114), np.float32))[..., None]
     rgb = grey + colourfulness(photo) * (rgb - grey)
     spreads = grain_std(photo, (on_head > 0.5) & (photo[..., 1] < 250))
-    rgb = rgb + (0.4 + 0.4 * grey / 255) * grain(window.shape, spreads, seed)
+    rgb = rgb + (0.35 + 0.35 * grey / 255) * grain(window.shape, spreads, seed)
 
     skin = np.maximum(on_head, _neck(head, view, window))
     skin = cv2.GaussianBlur(skin, (0, 0), max(0.8 * view.px_per_mm, 0.5))
@@ -149,9 +153,11 @@ def _outside(landmarks: np.ndarray, window: _Window, view: View) -> Float[np.nda
 
 
 def _on_cloth(light: np.ndarray) -> np.ndarray:
-    """Light with less colour: part of what the fit calls coloured light is the colour of this person's skin."""
+    """Light with less colour, and not brighter than a photo can be: part of what the fit calls light is this person's skin."""
     tint = np.maximum(light[0], 1e-3)
-    return light * (tint.mean() / tint) ** np.float32(0.55)
+    bare = light * (tint.mean() / tint) ** np.float32(0.55)
+    ahead = float((bare[0] + bare[2] + 2 * bare[6]).mean())
+    return bare * np.float32(_BRIGHTEST / max(ahead, _BRIGHTEST))
 
 
 def _neck(head: Head, view: View, window: _Window) -> Float[np.ndarray, "h w"]:

@@ -33,8 +33,10 @@ _UNDYED = (232, 230, 226)
 _TRIMS: tuple[RGB, ...] = ((0.11, 0.11, 0.12), (0.11, 0.11, 0.12), (0.88, 0.87, 0.85), (0.55, 0.12, 0.15))
 _STAMPS = (("KN95", "GB2626-2019"), ("FFP2 NR", "EN 149:2001"), ("N95", "TC-84A"), ("MODEL 02", "FILTER"))
 _FOLDS = {
-    "surgical": (18, 1.5), "cloth_pleated": (16, 1.5), "cloth_fitted": (16, 1.4), "kn95": (10, 0.9), "n95": (2, 0.5), "gas": (2, 0.5),
+    "surgical": (18, 1.5), "cloth_pleated": (16, 1.5), "cloth_fitted": (16, 1.4), "kn95": (10, 0.9), "n95": (2, 0.5),
+    "gas": (2, 0.5),
 }  # fmt: skip
+"""How many, and how deep in mm."""
 _FIBRE = {"surgical": 0.012, "cloth_pleated": 0.022, "cloth_fitted": 0.022, "kn95": 0.012, "n95": 0.022, "gas": 0.004}
 
 
@@ -77,7 +79,7 @@ class _Sewing:
 
 
 def weave(cut: str, outfit: Outfit, flat: Flat, seed: int, wrinkles: float) -> Fabric:
-    """The cloth of one mask; `cut` is one of `shell.CUTS`, `wrinkles` scales its folds.
+    """The cloth of one mask; `cut` is one of `cuts.CUTS`, `wrinkles` scales its folds.
 
     Errors: ValueError for a texture that is neither a built-in print nor a picture file.
     """
@@ -123,7 +125,9 @@ def _dyed(outfit: Outfit, flat: Flat, rng: np.random.Generator) -> np.ndarray:
     name = PRINTS[int(rng.integers(len(PRINTS)))] if own_print else outfit.texture
     if name is None:
         return albedo
-    pattern = printed(name, np.stack((flat.x, flat.straight), -1), rng)
+    red, green, blue = (float(c) for c in 255 * albedo[0, 0])
+    ground = (red, green, blue) if outfit.colour is not None else None
+    pattern = printed(name, np.stack((flat.x, flat.straight), -1), rng, ground)
     return albedo + (1.0 if own_print else outfit.texture_weight) * (pattern - albedo)
 
 

@@ -15,7 +15,7 @@ from operators.compiled import kernel
 
 
 def stencil(directions: Float[np.ndarray, "rows columns 3"], across: float) -> Float[np.ndarray, "rows columns 4"]:
-    """What a node's w takes from its left, right, upper and lower neighbour; `across` is the tension's share from side to side."""
+    """What w at a node takes from its left, right, upper and lower neighbour; `across` is the sideways share of the tension."""
     d = directions.astype(np.float64)
     left, right, up, down = d[1:-1, :-2], d[1:-1, 2:], d[:-2, 1:-1], d[2:, 1:-1]
     node = d[1:-1, 1:-1]

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 _FINE, _COARSE = 0.6, 1.8
+_SOBEL = 0.4
+"""Variance that the derivative itself adds, px^2."""
 _NO_EDGE, _TYPICAL = 0.5, 0.6
 _COLOURFUL = 6.0
 
@@ -28,7 +30,7 @@ def sharpness_px(grey: Float[np.ndarray, "h w"]) -> float:
     ratio = float(np.median(slopes[0][strongest] / np.maximum(slopes[1][strongest], 1e-6)))
     if ratio <= 1.02:
         return 3.0
-    square = (_COARSE**2 - ratio**2 * _FINE**2) / (ratio**2 - 1)
+    square = (_COARSE**2 - ratio**2 * _FINE**2) / (ratio**2 - 1) - _SOBEL
     return float(np.clip(np.sqrt(max(square, 0.0)), 0.35, 3.0))
 
 

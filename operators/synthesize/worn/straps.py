@@ -131,7 +131,7 @@ _ELASTIC: tuple[RGB, ...] = ((0.93, 0.80, 0.40), _WHITE, (0.25, 0.35, 0.62))
 
 
 def accessories(head: Head, shell: Shell, kind: str, cut: str, with_straps: bool, rng: np.random.Generator) -> list[Part]:
-    """Everything of a type of mask that is not cloth; `cut` is one of `shell.CUTS`."""
+    """Everything of a type of mask that is not cloth; `cut` is one of `cuts.CUTS`."""
     parts = filters(shell, rng) if cut == "gas" else []
     if not with_straps:
         return parts

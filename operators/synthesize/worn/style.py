@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from operators.synthesize.worn.shell import CUTS, Placement
+from operators.synthesize.worn.cuts import CUTS, Placement
 
 _PATH = (-2.0, 3.0)
 _CLOSE = 0.006
@@ -32,7 +32,7 @@ class WearStyle:
 
 
 def cut_of(kind: str, rng: np.random.Generator) -> str:
-    """Which of `shell.CUTS` a type of mask has; cloth masks come in two."""
+    """Which of `cuts.CUTS` a type of mask has; cloth masks come in two."""
     if kind == "cloth":
         return "cloth_fitted" if rng.random() < 0.7 else "cloth_pleated"
     return "surgical" if kind.startswith("surgical") else kind

@@ -11,15 +11,17 @@ from operators.morphable.bases import load_basis
 from operators.morphable.basis import FaceBasis
 from operators.synthesize.base import MASK_TYPES, Layer, Outfit
 from operators.synthesize.worn.assembly import assemble
+from operators.synthesize.worn.cuts import CUTS
 from operators.synthesize.worn.drawing import Canvas, draw
 from operators.synthesize.worn.fitted import FittedFace
 from operators.synthesize.worn.head import Head, HeadMaker
-from operators.synthesize.worn.shell import CUTS, Shell, lay_shell
+from operators.synthesize.worn.shell import Shell, lay_shell
 from operators.synthesize.worn.straps import accessories
 from operators.synthesize.worn.style import WearStyle, covering, cut_of, placed_by
 from operators.synthesize.worn.view import View, covered_share, hull
 
 _SMALL_PX = 160
+_AS_MEANT = WearStyle()
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class MaskWearer:
         outfit: Outfit,
         seed: int,
         coverage: float | None = None,
-        style: WearStyle = WearStyle(),
+        style: WearStyle = _AS_MEANT,
     ) -> Worn:
         """The mask as a layer of the whole picture.
 

@@ -45,6 +45,12 @@ def test_chance_is_not_called_a_difference():
     assert found["ssim_hole"]["verdict"] == "equal" and found["ssim_hole"]["ties"] == 40
 
 
+def test_two_runs_that_are_equal_are_told_in_one_line():
+    found = compared(made_up.rows(12), made_up.rows(12))
+    assert found.equal and markdown_text(found) == "## prior: a → b\n\nAll numbers of the 12 pictures that both have are equal.\n"
+    assert not compared(made_up.rows(12), made_up.rows(12, shift=0.1)).equal
+
+
 def test_two_methods_of_one_evaluation():
     rows = made_up.rows(40)
     found = compare(side(rows, method="telea"), side(rows), resamples=300)

@@ -77,6 +77,8 @@ def test_all_files_are_there_and_hold_the_same_numbers(output):
     page = Page(storage.read("report.html").decode())
     assert mean in storage.read("summary.md").decode() and mean in outcome.text and mean in page.rows["", "1"]
     assert page.rows["", "1"].count("weights not available") == 4
+    median = f"{summary['methods']['telea']['metrics']['ssim_image']['median']:.3f}"
+    assert f"median {median}, n 24" in storage.read("report.html").decode(), "what the short table leaves out is there as well"
 
 
 def test_groups_of_the_page_are_those_of_the_summary(output):

@@ -39,6 +39,8 @@ def test_intervals_are_of_people_where_they_are_known():
     assert people["high"] - people["low"] > 1.5 * (pictures["high"] - pictures["low"])
     assert summary(rows)["bootstrap"]["drawn"] == "people"
     assert "nobody is named" in " ".join(summary(nameless)["warnings"])
+    assert any("3 people are rough" in line for line in summary(rows)["warnings"])
+    assert not summary(made_up.rows(60))["warnings"]
 
 
 def test_missing_rows_are_counted_by_their_reason_and_left_out_everywhere():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from operators.assets import AssetStore
 from operators.batch import Batch
@@ -129,3 +130,26 @@ def test_a_face_is_cut_out_where_the_network_expects_it(kind):
         near = chip[max(int(y) - 9, 0) : int(y) + 10, max(int(x) - 9, 0) : int(x) + 10]
         assert near.max() > 100
     assert IdentityEmbedderConfig(kind=kind).weights == (kind,)
+
+
+def test_dlibs_weights_know_a_person_again():
+    from matplotlib.cbook import get_sample_data
+    from skimage.data import astronaut
+
+    store = AssetStore()
+    if not store.has("dlib_resnet"):
+        pytest.skip("dlib_resnet is missing: `python -m jobs.assets fetch dlib_resnet`")
+    from jobs.assets import ensure
+    from operators.faces.detector import FaceDetector
+    from operators.faces.landmarker import FaceLandmarker
+
+    ensure((*FaceDetector.info.assets, *FaceLandmarker.info.assets), store)
+    photo = astronaut()
+    dim = (photo[80:, 60:400] * 0.8).astype(np.uint8)
+    somebody_else = np.asarray(Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    images = [photo, dim[:, ::-1], somebody_else]
+    found = Batch.from_images([png(image) for image in images])
+    for operator in (FaceDetector(assets=store), FaceLandmarker(assets=store), IdentityEmbedder(assets=store)):
+        found = operator(found)
+    herself, mirrored, other = found.rows["identity_embedding"]
+    assert herself @ mirrored > 0.96 > 0.92 > herself @ other

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
+from operators.metrics.conventions import CONVENTIONS
 from operators.metrics.pixels import compare, l1, mean_psnr_db, psnr_db, resized, resized_mask, rim_of, ssim
 from tests.operators.metrics.published import published
 
@@ -108,6 +109,14 @@ def test_scikit_images_defaults_are_a_convention():
     whole = structural_similarity(*grey, full=True)[1]
     assert ssim(a, b, None, "skimage").value == pytest.approx(whole.mean(), abs=1e-4)
     assert psnr_db(a, b, None, "skimage") == psnr_db(a, b)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_strips_change_nothing(convention, monkeypatch):
+    a, b = noise(0, 150, 60), noise(1, 150, 60)
+    whole = ssim(a, b, None, convention)
+    monkeypatch.setattr("operators.metrics.conventions._STRIP_PIXELS", 60 * 29)
+    assert ssim(a, b, None, convention).value == pytest.approx(whole.value, rel=1e-9)
 
 
 def test_stretching_by_the_extremes_hides_an_offset():

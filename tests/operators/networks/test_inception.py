@@ -41,3 +41,10 @@ def test_only_clean_fid_averages_when_it_shrinks():
     spread = {name: float(inception_input(stripes, name)[:, 20:-20, 20:-20].std()) for name in ("clean-fid", "torch-fidelity")}
     assert spread["clean-fid"] < 0.05  # every other column of 0 and 255 becomes grey
     assert float(inception_input(stripes, "torch-fidelity").max()) == -1  # only the even columns are seen
+
+
+def test_bicubic_overshoot_is_cut_off():
+    edge = np.zeros((60, 60, 3), np.uint8)
+    edge[:, 30:] = 255
+    found = inception_input(edge, "clean-fid")
+    assert float(found.min()) == -1 and float(found.max()) == pytest.approx(127 / 128)

@@ -1,5 +1,6 @@
 """Masks by picture template: where they lie, what they change, and that nothing makes them raise."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from operators.synthesize.base import MASK_TYPES, Outfit, lay
+from operators.synthesize.template_looks import dressed
 from operators.synthesize.template_masks import masked_by_template, template_layer
 from operators.synthesize.templates import template_set
 from tests.operators.synthesize.faces import face68
@@ -23,15 +25,15 @@ faces = st.builds(
 )
 
 
-def skin(height: int = 240, width: int = 200, seed: int = 3) -> np.ndarray:
-    """A picture with skin where `face68((100, 110))` lies, and a blue wall around it; some grain."""
+def skin(height: int = 240, width: int = 200, grain: float = 3.0) -> np.ndarray:
+    """A picture with skin where `face68((100, 110))` lies, and a blue wall around it."""
     y, x = np.mgrid[:height, :width]
     inside = np.hypot((x - 100) / 66, (y - 110) / 80) < 1
-    grain = np.random.default_rng(seed).normal(0, 3, (height, width, 1))
-    return np.clip(np.where(inside[..., None], [205, 165, 145], [90, 110, 160]) + grain, 0, 255).astype(np.uint8)
+    noise = np.random.default_rng(3).normal(0, grain, (height, width, 1))
+    return np.clip(np.where(inside[..., None], [205, 165, 145], [90, 110, 160]) + noise, 0, 255).astype(np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(faces, types, st.integers(0, 2**62), st.sampled_from(BLENDS))
 def test_nothing_outside_the_hole_changes_and_the_same_seed_gives_the_same_bytes(face, type, seed, blend):
     outfit = Outfit(type, (30, 120, 200) if seed % 2 else None, "dots" if seed % 3 == 0 else None)
@@ -42,7 +44,7 @@ def test_nothing_outside_the_hole_changes_and_the_same_seed_gives_the_same_bytes
     assert not (masked.alpha > 0)[~masked.hole].any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(arrays.arrays(np.float64, (68, 2), elements=st.floats(-400, 600) | st.floats() | st.just(50.0)), types)
 def test_no_landmarks_raise(face, type):
     for blend in BLENDS:
@@ -118,6 +120,16 @@ def test_light_and_shade_of_the_face_fall_on_the_mask():
     assert layers[2].colour[left].mean() < 0.75 * layers[0].colour[left].mean()
 
 
+def test_white_is_white_beside_dark_skin_when_the_eyes_say_so():
+    face, dark = face68((100.0, 110.0)), (skin() * 0.45).astype(np.uint8)
+    with_eyes = dark.copy()
+    for eye in (face[36:42], face[42:48]):
+        cv2.fillPoly(with_eyes, [np.round(eye).astype(np.int32)], (170, 168, 165))
+    layers = [template_layer(image, face, Outfit("surgical"), template_set()).layer for image in (dark, with_eyes)]
+    cheek = np.s_[120:140, 70:90]
+    assert layers[1].colour[cheek].mean() > 1.2 * layers[0].colour[cheek].mean()
+
+
 def test_a_photo_without_colours_gets_a_mask_without_colours():
     tone = np.array([1.06, 1.0, 0.86])
     grey = np.linspace(40, 220, 200)[None, :, None] * np.ones((240, 1, 1))
@@ -125,6 +137,29 @@ def test_a_photo_without_colours_gets_a_mask_without_colours():
     layer = template_layer(sepia, face68((100.0, 110.0)), Outfit("surgical_blue"), template_set()).layer
     mean = layer.colour[layer.alpha > 0.99].mean(0)
     assert mean / mean[1] == pytest.approx(tone, abs=0.02)
+
+
+def test_masks_are_as_sharp_and_as_grainy_as_the_photo():
+    face = face68((100.0, 110.0))
+    smooth = skin(grain=0.0)
+    smooth[82:88, 50:150] = 30  # brows: edges by which sharpness can be told
+    images = smooth, cv2.GaussianBlur(smooth, (0, 0), 2.5), skin(grain=12.0)
+    sharp, soft, grainy = (template_layer(image, face, Outfit("kn95"), template_set()).layer for image in images)
+    slopes = [np.abs(np.diff(layer.alpha, axis=0)).max() for layer in (sharp, soft)]
+    assert slopes[1] < 0.6 * slopes[0]
+    cheek = np.s_[135:150, 70:90]
+    assert (grainy.colour - sharp.colour)[cheek].std() > 3
+
+
+def test_straps_keep_their_colour():
+    template = template_set().pick("surgical", "left")
+    painted = dressed(template, Outfit("surgical", (10, 20, 160), colour_weight=1.0), 0)
+    strap = template.alpha > 250
+    strap[:, : int(0.9 * strap.shape[1])] = False
+    body = template.alpha > 250
+    body[:, : int(0.3 * body.shape[1])] = body[:, int(0.7 * body.shape[1]) :] = False
+    assert strap.sum() > 100 and np.abs(painted - template.colour)[strap].mean() < 5
+    assert painted[body].mean(0).argmax() == 2 and painted[body].mean(0)[0] < 30
 
 
 def test_the_shadow_lies_around_the_mask_and_only_darkens():
