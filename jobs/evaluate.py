@@ -16,17 +16,23 @@ from jobs.results import seconds_per_image
 from jobs.storage import Storage, open_storage
 
 
+_NETWORKS = {"perceptual": "lpips", "features": "inception", "identity": "identity"}
+"""What `jobs.evaluation.catalogue` calls the network of a section."""
+
+
 def conclude(config: EvaluateConfig, storage: Storage) -> str | None:
     """Tables, plots and report of what has been measured; prints the table and returns where the report is."""
     results = config.compared()
     seconds = {result.method: seconds_per_image(result, config.storage) for result in results}
+    lacking = {_NETWORKS[section]: what for section, what in unavailable(plan_stages(config)).items()}
+    if not config.faces:
+        lacking["identity"] = "not measured: faces is false"
     options = SummaryOptions(
         order=tuple(result.method for result in results),
+        unavailable=lacking,
         seconds={name: value for name, value in seconds.items() if value is not None} if config.seconds else {},
     )
     runs = {result.method: open_storage(result.uri, config.storage) for result in results if result.kind == "run"}
-    for section, what in unavailable(plan_stages(config)).items():
-        print(f"{section}: {what}")
     outcome = write_outcome(storage, options, runs=runs)
     print(outcome.text)
     pages = [name for name in outcome.files if name.endswith(".html")]

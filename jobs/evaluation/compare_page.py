@@ -150,7 +150,8 @@ def ranking(comparison: Comparison) -> Metric:
 
 
 def _all_equal(comparison: Comparison) -> str:
-    return f"All numbers of the {comparison.record['pictures']:,} pictures that both have are equal."
+    equal = f"All numbers of the {comparison.record['pictures']:,} pictures that both have are equal."
+    return " ".join([equal, *notes(comparison)[1:]])
 
 
 def _section(comparison: Comparison, examples: int) -> str:

@@ -190,6 +190,7 @@ def _plain_rows(manifests: Sequence[pa.Table]) -> tuple[list[dict[str, Any]], li
         found = {name: _arrays(table[name]) for name in _HEAVY if name in names}
         texts = table["meta_json"].to_pylist() if "meta_json" in names else [""] * len(table)
         files = table["artifacts"].to_pylist() if "artifacts" in names else [None] * len(table)
+        sizes = _sizes(table)
         for i, row in enumerate(light.to_pylist()):
             text = texts[i] or ""
             if text not in told:
@@ -197,7 +198,7 @@ def _plain_rows(manifests: Sequence[pa.Table]) -> tuple[list[dict[str, Any]], li
             known = told[text].facts | _files(files[i] or ())
             row |= {name: value for name, value in known.items() if row.get(name) in (None, "")}
             row["at"] = len(heavy)
-            heavy.append({name: values[i] for name, values in found.items()} | {"face": told[text].face})
+            heavy.append({name: values[i] for name, values in found.items()} | {"face": told[text].face, "size": sizes[i]})
             rows.append(row)
     return rows, heavy
 
@@ -254,7 +255,16 @@ def _derive(rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> None:
             row["identity_similarity"] = _cosine(ours, theirs)
         points, true = mine.get("result_landmarks68_px"), truth.get("result_landmarks68_px")
         if points is not None and true is not None:
-            row |= _landmark_errors(points.reshape(68, 2), true.reshape(68, 2), truth.get("landmarks68_in_hole"))
+            scale = np.divide(truth["size"], mine["size"])  # a result may be kept at another size than its truth
+            row |= _landmark_errors(points.reshape(68, 2) * scale, true.reshape(68, 2), truth.get("landmarks68_in_hole"))
+
+
+def _sizes(table: pa.Table) -> np.ndarray:
+    """Width and height of each row's picture; 1 where it is not known."""
+    if not {"width_px", "height_px"} <= set(table.schema.names):
+        return np.ones((len(table), 2))
+    sides = [table[name].to_pylist() for name in ("width_px", "height_px")]
+    return np.array([[side or 1 for side in row] for row in zip(*sides, strict=True)], np.float64).reshape(-1, 2)
 
 
 def _derive_fits(method: str, run: Storage, rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> str:
