@@ -22,6 +22,7 @@ _PHALANGES = np.array([[4.4, 2.5, 1.75], [4.9, 2.95, 1.85], [4.5, 2.8, 1.85], [3
 _RADII = np.array([[1.02, 0.92, 0.78, 0.62], [1.05, 0.94, 0.80, 0.64], [0.98, 0.88, 0.75, 0.60], [0.86, 0.76, 0.65, 0.52]])
 _FAN_DEG = np.array([-5.0, -1.0, 4.0, 11.0])
 _THUMB = np.array([[1.9, 1.6, -0.5], [4.1, 4.4, -1.1], [5.5, 7.2, -1.4], [6.2, 9.4, -1.5]])
+_MIDDLE = np.array([0.0, 1.0, -7.0])
 _SHOULDER = np.array([-16.5, 24.0, 6.0])
 _THUMB_RADII = (1.45, 1.15, 1.0, 0.74)
 
@@ -94,8 +95,9 @@ def hand(
         outfit = replace(outfit, colour=_worn_colour(image, frame, side))
 
     def at(s: float) -> tuple[np.ndarray, float]:
-        """Anchor in the picture and size: below 0 the hand comes in from its side, above it grows."""
-        out = frame.place(target)[:2] + towards * max(0.0, -s) * 22.0 * frame.px_per_cm
+        """Anchor in the picture and size: below 0 the hand comes in from its side, above it moves to the middle and grows."""
+        place = frame.place(target + max(0.0, s) * (_MIDDLE - target))[:2]
+        out = place + towards * max(0.0, -s) * 22.0 * frame.px_per_cm
         return out, size * (1.0 + max(0.0, s))
 
     s = 0.0

@@ -16,6 +16,7 @@ from operators.synthesize.coverage import face_region
 
 SKIN = (10, 151, 9, 109, 338, 67, 297, 50, 280, 205, 425, 117, 346, 101, 330, 4, 195, 197, 36, 266, 187, 411, 192, 416)
 """Mesh vertices that are skin on most faces: forehead, cheeks, nose."""
+_TONE = (50, 280, 205, 425, 117, 346, 101, 330, 4, 195, 197, 36, 266, 187, 411, 123, 352)
 # Where light is measured: skin whose normals point all over, without eyes, brows and lips.
 _LIT = (*SKIN, 127, 356, 234, 454, 93, 323, 132, 361, 58, 288, 172, 397, 136, 365, 152, 199, 54, 284, 103, 332, 123, 352)
 # Head and neck from the front, canonical cm: a little inside the real outline.
@@ -100,10 +101,12 @@ class Scene:
         at = np.floor(mesh_px[index, :2]).astype(int) - (x0, y0)
         inside = ((at >= 0) & (at < (x1 - x0, y1 - y0))).all(1) & (normals[index, 2] < -0.15)
         colours = soft[at[inside, 1], at[inside, 0]] if inside.any() else soft.reshape(-1, 3)[:: max(1, soft.size // 300)]
-        # hair over the forehead, beards and shadows are darker than the skin, highlights brighter
-        level = colours @ (0.299, 0.587, 0.114)
-        typical = (level >= np.percentile(level, 52)) & (level <= np.percentile(level, 90))
-        skin = (colours[typical].mean(0) if typical.any() else np.median(colours, axis=0)).clip(4, 250)
+        # hair hides foreheads: cheeks and nose tell the skin's tone; shadows and beards are darker, highlights brighter
+        tone = colours[np.isin(np.array(index)[inside], _TONE)] if inside.any() else colours
+        tone = tone if len(tone) > 3 else colours
+        level = tone @ (0.299, 0.587, 0.114)
+        typical = (level >= np.percentile(level, 35)) & (level <= np.percentile(level, 85))
+        skin = (tone[typical].mean(0) if typical.any() else np.median(tone, axis=0)).clip(4, 250)
         light = _light(colours / skin, normals[index][inside]) if inside.any() else _light(np.zeros((0, 3)), np.zeros((0, 3)))
         return cls(frame, light, skin, float(np.dot(skin, (0.299, 0.587, 0.114))), _blur(window), _grain(image, mesh_px))
 
@@ -178,6 +181,8 @@ def _light(relative: np.ndarray, normals: np.ndarray) -> Light:
     """Ridge regression of relative colour on normals; with few points, soft light from above and the front."""
     prior = np.zeros((4, 3))
     prior[:, :] = np.array([0.62, 0.0, -0.14, -0.42])[:, None]
+    level = relative.mean(1)
+    normals, relative = (values[(level > 0.6) & (level < 1.5)] for values in (normals, relative))  # no hair, no highlight
     rows = np.concatenate([np.ones((len(normals), 1)), normals], 1)
     left = np.clip(relative, 0.2, 2.0) - rows @ prior
     ridge = np.diag([0.5, 3.0, 3.0, 6.0])

@@ -54,7 +54,7 @@ def sunglasses(
 ) -> Layer:
     """Sunglasses of a random shape and tint; `outfit.colour` is the frame's.
 
-    They cover 12 to 25 % of a face; a coverage target is aimed for by their size, between 0.7 and 1.6 of the usual.
+    They cover 15 to 35 % of a face; a coverage target is aimed for by their size, between 0.7 and 1.6 of the usual.
     """
     rng = np.random.default_rng(seed)
     scene = Scene.of(image, landmarks468_px)
