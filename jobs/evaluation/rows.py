@@ -170,10 +170,13 @@ def _manifests(storage: Storage) -> list[Any]:
     return sorted((item for item in storage.list("manifest/") if item.key.endswith(".parquet")), key=lambda item: item.key)
 
 
+_SIZE = ("width_px", "height_px")
+
+
 def _read(data: bytes) -> pa.Table:
     """The columns that are used: a manifest's faces are most of it."""
     file = pq.ParquetFile(pa.BufferReader(data))
-    wanted = {*SCHEMA.names, *_HEAVY, "meta_json", "artifacts"}
+    wanted = {*SCHEMA.names, *_HEAVY, *_SIZE, "meta_json", "artifacts"}
     return file.read(columns=[name for name in file.schema_arrow.names if name in wanted])
 
 
@@ -261,9 +264,9 @@ def _derive(rows: list[dict[str, Any]], heavy: list[dict[str, Any]]) -> None:
 
 def _sizes(table: pa.Table) -> np.ndarray:
     """Width and height of each row's picture; 1 where it is not known."""
-    if not {"width_px", "height_px"} <= set(table.schema.names):
+    if not set(_SIZE) <= set(table.schema.names):
         return np.ones((len(table), 2))
-    sides = [table[name].to_pylist() for name in ("width_px", "height_px")]
+    sides = [table[name].to_pylist() for name in _SIZE]
     return np.array([[side or 1 for side in row] for row in zip(*sides, strict=True)], np.float64).reshape(-1, 2)
 
 

@@ -12,12 +12,16 @@ from PIL import Image
 
 from jobs.cli import main
 from jobs.config import ConfigError, load
+from jobs.evaluation.rows import read_evaluated
 from jobs.job_configs import EvaluateConfig
 from jobs.ledger import LedgerError
 from jobs.results import Result, parse_result, seconds_per_image
 from jobs.run import execute, prepare
 from jobs.sources import SourceError
 from jobs.storage import StorageConfig, open_storage
+from operators.arrow import manifest_bytes, to_manifest
+from operators.batch import Batch
+from operators.columns import EVALUATE
 
 N, SIZE = 5, 40
 HOLE = np.zeros((SIZE, SIZE), bool)
@@ -173,3 +177,16 @@ def test_ray_gives_the_rows_of_the_plain_loop(world):
     execute(prepare(config(world, f"plus={world}/plus,telea", execution__kind="fused", execution__pools__worker__size="1")))
     assert open_storage(str(world / "out")).exists("run.json")
     assert {k: str(v) for k, v in rows(world).items()} == {k: str(v) for k, v in plain.items()}
+
+
+def test_landmarks_of_a_smaller_result_are_compared_in_the_truths_pixels(world):
+    storage = open_storage(str(world / "joined"))
+    for method, size in (("truth", 400), ("small", 200)):
+        sides = {name: np.array([size], np.int32) for name in ("width_px", "height_px")}
+        batch = Batch.from_images([b"x"], ["p"], method, method=[method], **sides)
+        batch.put_row("result_landmarks68_px", np.linspace((0.2, 0.3), (0.8, 0.7), 68)[None] * size)
+        batch.put_row("landmarks68_in_hole", np.ones((1, 68), bool))
+        storage.write(f"manifest/{method}/a/00000.parquet", manifest_bytes(to_manifest(batch, job=EVALUATE)))
+    evaluated = read_evaluated(storage)
+    for name in ("nme_all", "nme_hidden"):
+        assert evaluated.values[name][0, 0] == pytest.approx(0, abs=1e-6)
