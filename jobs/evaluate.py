@@ -15,7 +15,6 @@ from jobs.plan import plan_stages, unavailable
 from jobs.results import seconds_per_image
 from jobs.storage import Storage, open_storage
 
-
 _NETWORKS = {"perceptual": "lpips", "features": "inception", "identity": "identity"}
 """What `jobs.evaluation.catalogue` calls the network of a section."""
 

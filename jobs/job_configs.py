@@ -70,9 +70,7 @@ class SynthesizeConfig(JobConfig):
     )
     writes: ClassVar[str] = "samples/ artifacts/"
 
-    input: str = Field(
-        "", description="folder, glob, file or s3:// URI of unmasked photos, or people:COUNT (drawn)"
-    )
+    input: str = Field("", description="folder, glob, file or s3:// URI of unmasked photos, or people:COUNT (drawn)")
     output: str = Field("", description="folder or s3:// URI that samples go to")
     pack: bool = Field(False, description="pack the samples of each unit into a tar (WebDataset) instead of single files")
     source: SourceConfig = SourceConfig()

@@ -100,7 +100,7 @@ def discriminative_scores(
     """P-IDS and U-IDS (Zhao et al. 2021, as in MAT's code); row i of both sets belongs together.
 
     P-IDS is the share of pairs in which a linear classifier takes the result for the real picture, U-IDS the share of all
-    pictures that it gets wrong (0.5 = it cannot tell). The classifier is scikit-learn's LinearSVC(dual=False), trained on
+    pictures that it gets wrong (0.5 = it cannot tell). The classifier is scikit-learn's LinearSVC(dual=False), trained on  # pyright: ignore[reportArgumentType]
     the very sets it is asked about; the intervals are over pictures, for that classifier.
     """
     x, y = _checked(results, truths, True)
@@ -121,14 +121,14 @@ def discriminative_scores(
 def _decisions(x: Results, y: Truths) -> tuple[np.ndarray, np.ndarray, str]:
     """The classifier's value of every result and truth (> 0 = real), and what is to be said about it."""
     # A second to import, which only those who measure should pay.
-    from sklearn.svm import LinearSVC  # pyright: ignore[reportMissingImports]
+    from sklearn.svm import LinearSVC
 
     warning = ""
     if len(x) + len(y) <= x.shape[1] + 1:
         warning = f"{len(x)} and {len(y)} pictures: a linear classifier of {x.shape[1]} features separates any sets that small"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        machine = LinearSVC(dual=False).fit(np.concatenate((x, y)), np.r_[np.zeros(len(x)), np.ones(len(y))])
+        machine = LinearSVC(dual=False).fit(np.concatenate((x, y)), np.r_[np.zeros(len(x)), np.ones(len(y))])  # pyright: ignore[reportArgumentType]
     if caught:
         warning = "; ".join(filter(None, (warning, "the classifier's training did not converge")))
     return machine.decision_function(x), machine.decision_function(y), warning
