@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,14 +19,17 @@ _IMAGES = 24
 
 
 def make_photos(folder: Path, count: int) -> None:
-    """People who do not exist, with masks drawn on: PNG files."""
-    from PIL import Image
+    """People who do not exist, with masks on: PNG files in `folder`."""
+    from jobs.config import load
+    from jobs.job_configs import SynthesizeConfig
+    from jobs.run import execute, prepare
 
-    from jobs.demo import make_pairs
-
-    folder.mkdir(parents=True)
-    for pair in make_pairs(count)[:count]:
-        Image.fromarray(pair.masked).save(folder / f"{pair.name}.png")
+    with tempfile.TemporaryDirectory() as made:
+        fields = {"input": f"people:{count}", "output": made, "execution.kind": "inline"}
+        execute(prepare(load(SynthesizeConfig, None, list(fields.items()))))
+        folder.mkdir(parents=True)
+        for about in sorted(Path(made).glob("samples/*/*.json")):
+            shutil.copy(about.with_suffix(".png"), folder)
 
 
 def run_job(photos: Path, out: Path, kind: str) -> dict[str, Any]:

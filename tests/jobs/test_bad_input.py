@@ -16,7 +16,7 @@ from jobs.job_configs import ReconstructConfig
 from jobs.run import execute, prepare
 from operators.morphable.bases import load_basis
 from operators.portrait import PortraitMaker
-from operators.synthesize.drawn import STYLES, DrawnMaskConfig, draw_mask
+from tests.masked_people import masked
 
 COLUMNS, ROWS, TILE_PX = 4, 3, 320
 HOSTILE = (
@@ -64,11 +64,7 @@ def animated_webp() -> bytes:
 def twelve_faces() -> np.ndarray:
     """Portraits of people who do not exist, masked, tiled into one picture."""
     maker = PortraitMaker(load_basis("open_face"), size=TILE_PX, texture_px=128)
-    tiles = []
-    for seed in range(COLUMNS * ROWS):
-        person = maker(seed)
-        style = STYLES[seed % len(STYLES)]
-        tiles.append(draw_mask(person.image, person.landmarks_px, DrawnMaskConfig(style=style), seed).image)
+    tiles = [masked(maker(seed), seed).image for seed in range(COLUMNS * ROWS)]
     rows = [np.concatenate(tiles[r * COLUMNS : (r + 1) * COLUMNS], axis=1) for r in range(ROWS)]
     return np.concatenate(rows, axis=0)
 

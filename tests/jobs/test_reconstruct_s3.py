@@ -5,7 +5,6 @@ import json
 import tarfile
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,21 +16,20 @@ from jobs.storage import LocalStorage, Storage, open_storage
 from operators.images import encode
 from operators.morphable.bases import load_basis
 from operators.portrait import PortraitMaker
-from operators.synthesize.drawn import STYLES, DrawnMaskConfig, draw_mask
 from tests.jobs.conftest import AWS
+from tests.masked_people import masked
 
 PEOPLE = 3
 
 
 @pytest.fixture(scope="module")
 def pictures() -> list[tuple[bytes, bytes]]:
-    """Drawn portraits with a mask drawn on: the picture and where the mask is, both as PNG."""
+    """Drawn portraits with a mask on: the picture and where the mask is, both as PNG."""
     maker = PortraitMaker(load_basis("open_face"), size=256, texture_px=128)
     drawn = []
     for seed in range(PEOPLE):
-        portrait = maker(seed)
-        masked = draw_mask(portrait.image, portrait.landmarks_px, DrawnMaskConfig(style=STYLES[seed]), seed=seed)
-        drawn.append((encode(masked.image, "PNG"), encode(masked.hole.astype(np.uint8) * 255, "PNG")))
+        person = masked(maker(seed), seed)
+        drawn.append((encode(person.image, "PNG"), encode(person.hole, "PNG")))
     return drawn
 
 
