@@ -8,7 +8,7 @@ OUT ?= demo-output
 .PHONY: help demo test lint bench install clean
 
 help:
-	@echo "make demo    install, then reconstruct masked portraits end to end on a local Ray; results in $(OUT)"
+	@echo "make demo    install, then put masks on portraits, restore them and measure, on a local Ray; results in $(OUT)"
 	@echo "make test    install what tests need, then run the whole suite"
 	@echo "make lint    ruff and pyright"
 	@echo "make bench   all benchmarks"

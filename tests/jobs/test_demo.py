@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jobs import demo
-from jobs.cli import OTHER, USAGE
+from jobs.cli import OTHER, STORAGE
 from jobs.evaluation.table import terminal_table
 from jobs.execution import ExecutionConfig
 from jobs.ray_binding import ray_session
@@ -92,7 +92,7 @@ def test_the_default_call_shows_masks_of_every_kind():
 @pytest.mark.parametrize(
     ("pictures", "code", "why"),
     [
-        ([], USAGE, "synthesize ended with exit code 2"),
+        ([], STORAGE, "synthesize ended with exit code 3"),
         ([("empty", b"", "{}")], OTHER, "1 images failed in synthesize"),
     ],
 )
