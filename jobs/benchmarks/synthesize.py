@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 
 from jobs.bench import Figures, Options, benchmark
 from operators.batch import Batch
-from operators.metrics.conventions import CONVENTIONS, ConventionName
+from operators.metrics.conventions import ConventionName
 from operators.metrics.pixels import compare
 from operators.synthesize.masker import FaceMasker, TemplateMaskerConfig, WornMaskerConfig
 
@@ -79,7 +80,7 @@ def pixel_metrics(options: Options) -> Figures:
     """`vs_ours` is the ratio of CPU times in this run."""
     figures: Figures = []
     for side in (256, 512):
-        cost = {name: _measuring_ms(side, name, options.repeat) for name in CONVENTIONS}
+        cost = {name: _measuring_ms(side, name, options.repeat) for name in get_args(ConventionName)}
         figures += [{"side_px": side, "convention": n, "cpu_ms": ms, "vs_ours": ms / cost["ours"]} for n, ms in cost.items()]
     return figures
 
