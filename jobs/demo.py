@@ -73,6 +73,8 @@ def commands(output: Path) -> dict[str, list[str]]:
 
 def _clear(output: Path) -> None:
     """Remove what an earlier demo left there, and nothing else."""
+    if not any(output.glob("faces/grace_hopper.*")):
+        return
     for name in _STEPS:
         if (output / name / "run.json").exists():
             shutil.rmtree(output / name)

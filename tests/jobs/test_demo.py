@@ -27,7 +27,7 @@ def output(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     (folder / "faces").mkdir()
     (folder / "restored").mkdir()
-    for name in ("faces/mine.txt", "faces/nobody-000007.json", "restored/mine.txt"):
+    for name in ("faces/mine.txt", "faces/grace_hopper.json", "faces/nobody-000007.json", "restored/mine.txt"):
         (folder / name).write_text("{}")
     return folder
 
@@ -82,6 +82,14 @@ def test_restored_is_nearest_to_the_truth(output, said):
 def test_only_its_own_files_are_replaced(output, said):
     assert (output / "faces/mine.txt").exists() and (output / "restored/mine.txt").exists()
     assert not (output / "faces/nobody-000007.json").exists()
+
+
+def test_results_beside_no_demo_stay(local_ray, monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "faces", lambda people: iter([]))
+    (tmp_path / "restored").mkdir()
+    (tmp_path / "restored/run.json").write_text("{}")
+    assert demo.main(["--output", str(tmp_path)]) == STORAGE
+    assert (tmp_path / "restored/run.json").exists()
 
 
 def test_the_default_call_shows_masks_of_every_kind():
