@@ -69,7 +69,7 @@ class FaceMaskerConfig(OperatorConfig):
         for name in ("face_share", "texture_weight", "colour_weight"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a share between 0 and 1, got {getattr(self, name)}")
-        if not 0 <= self.shadow:
+        if not self.shadow >= 0:
             raise ValueError(f"shadow: expected a number of at least 0, got {self.shadow}")
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality: expected 1 to 100, got {self.quality}")

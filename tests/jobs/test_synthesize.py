@@ -133,7 +133,7 @@ def test_templates_that_are_not_there_are_refused_before_anything_is_claimed(tmp
 
 
 def test_a_face_base_for_the_mask_that_is_not_the_fit_s_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="fit.basis"):
+    with pytest.raises(ConfigError, match=r"fit\.basis"):
         run(tmp_path / "out", mask__basis="ict_facekit")
 
 
@@ -148,7 +148,7 @@ def test_another_picture_in_a_texture_file_is_another_run(tmp_path):
 
 def test_folders_of_masks_beside_tars_are_refused(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"")
-    with pytest.raises(SourceError, match="source.masks"):
+    with pytest.raises(SourceError, match=r"source\.masks"):
         list_shards(str(tmp_path), config=SourceConfig(masks=str(tmp_path)))
 
 
