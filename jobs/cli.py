@@ -44,7 +44,7 @@ What it writes is what the other jobs read: unmask reconstruct --input masked/sa
   unmask evaluate    --input masked/ --source.masks holes/ --source.truths originals/ --source.hole_colour black \\
                      --results tfill=tfill/,telea --output evaluation/
 
-python -m jobs.evaluation.compare A B compares two evaluations picture by picture.""",
+unmask compare A B --output DIR compares two evaluations picture by picture.""",
 }
 _CODES = """
 Run the same command again after an interruption: what is committed is skipped.
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `unmask`. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     jobs = {name: partial(run_job, config) for name, config in JOBS.items()}
-    commands = {**jobs, "config": show_config, "report": _report, "assets": _assets, "bench": _bench}
+    commands = {**jobs, "compare": _compare, "config": show_config, "report": _report, "assets": _assets, "bench": _bench}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return OK if arguments else USAGE
@@ -87,6 +87,7 @@ def _overview() -> str:
   synthesize    photos of faces in, the same faces with masks and other occluders out, with the exact hole and the truth
   pairs         photos with masks in, training pairs of one size and format out; what has no partner is dropped and listed
   evaluate      results beside the truth: numbers with intervals, tables, plots and sheets
+  compare       two evaluations picture by picture: what got better, and where they differ most
   config        print the configuration of a job, every field explained, as YAML to start from
   report        make report.html of a run anew
   assets        fetch and verify the networks that a run needs
@@ -292,6 +293,12 @@ def _assets(arguments: Sequence[str]) -> int:
     from jobs.assets import main as assets
 
     return assets(arguments)
+
+
+def _compare(arguments: Sequence[str]) -> int:
+    from jobs.evaluation.compare import main as compare
+
+    return compare(list(arguments))
 
 
 def _bench(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
@@ -51,9 +51,16 @@ def _union(path: str, sections: list[type], default: Any) -> Iterator[Leaf]:
     for section in sections:
         kinds += get_args(get_type_hints(section)["kind"])
     yield Leaf(f"{path}.kind", Literal[tuple(kinds)], default.kind if default is not None else None, "which system to use")
+    merged: dict[tuple[Any, ...], Leaf] = {}
     for section in sections:
         own = "|".join(get_args(get_type_hints(section)["kind"]))
-        yield from (leaf for leaf in leaves(section, f"{path}.", own) if leaf.path != f"{path}.kind")
+        for leaf in leaves(section, f"{path}.", own):
+            if leaf.path != f"{path}.kind":
+                same = (leaf.path, str(leaf.annotation), str(leaf.default), leaf.help)
+                before = merged.get(same)
+                merged[same] = leaf if before is None else replace(leaf, variant=f"{before.variant}|{own}")
+    for leaf in merged.values():
+        yield replace(leaf, variant="") if leaf.variant.split("|") == list(map(str, kinds)) else leaf
 
 
 def parse(leaf: Leaf, text: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from operators.arrow import SCHEMA_VERSION, manifest_schema
-from operators.columns import FACE_COLUMNS, ROW_COLUMNS
+from operators.columns import EVALUATE, FACE_COLUMNS, ROW_COLUMNS, SYNTHESIZE
 
 _BEGIN, _END = "<!-- schema: begin -->", "<!-- schema: end -->"
 
@@ -37,8 +37,20 @@ def schema_tables() -> str:
             "",
             "`name` (string): file name, e.g. `restored.png` or `face0_mesh.obj`; `path` (string): below the output; `sha256`",
             "(string) and `bytes` (int64): of the file's content.",
+            *_of_one_job(SYNTHESIZE),
+            *_of_one_job(EVALUATE),
         ]
     )
+
+
+def _of_one_job(job: str) -> list[str]:
+    """Tables of the fields that only this job's manifests have."""
+    schema, common = manifest_schema(job=job), manifest_schema()
+    faces, known = (s.field("faces").type.value_type for s in (schema, common))
+    rows = [schema.field(i) for i in range(len(schema)) if schema.names[i] not in common.names]
+    inner = [faces.field(i) for i in range(faces.num_fields) if known.get_field_index(faces.field(i).name) < 0]
+    lines = ["", f"### Only in manifests of `unmask {job}`", "", *_table(rows)]
+    return lines + (["", "In each element of `faces`:", "", *_table(inner)] if inner else [])
 
 
 def insert(text: str) -> str:

@@ -49,6 +49,14 @@ _PLAIN = {
 _SUMMARY = {"elapsed_s": "seconds, last session", "images_per_s": "images per second", "finished": "finished"}
 _EMBEDDED_PX, _EMBEDDED_SHEET_PX = 160, 900
 _COLUMNS = ["image_id", "source", "status", "error_operator", "error_type", "error_message", "faces", "artifacts"]
+_ABOUT = {
+    "synthesize": (
+        "Masked faces",
+        "Masks and other things were put on these photos; the truth and the exact hole are beside each.",
+    ),
+    "pairs": ("Training pairs", "Pictures and their holes, cut and resized alike; dropped.csv lists what could not be a pair."),
+}
+"""Title and first sentence of the pages of other jobs than reconstruct."""
 _WARNING = (
     "What stands where the mask was is a guess drawn from a model of many faces. It is never evidence of what a person "
     "looks like, and must not be used to identify anyone."
@@ -170,6 +178,28 @@ def _card(files: _Files, row: dict[str, Any], face: dict[str, Any] | None) -> st
     )
 
 
+def _sample_card(files: _Files, row: dict[str, Any]) -> str:
+    """A training sample: truth, masked picture and hole, and what each face got."""
+    name, status = html.escape(row["image_id"]), html.escape(row["status"])
+    faces = row["faces"] or ()
+    titles = ("truth", "masked", "hole") if any(n.startswith("sample.truth.") for n in files.paths) else ("picture", "hole")
+    sheet = files.picture("sheet.jpg", f"{row['image_id']}: {', '.join(titles)}", _EMBEDDED_SHEET_PX)
+    heads = f'<div class="heads of{len(titles)}">' + "".join(f"<span>{title}</span>" for title in titles) + "</div>"
+    worn = [" ".join(filter(None, (f.get("mask_type"), f.get("mask_colour"), f.get("mask_texture")))) for f in faces]
+    facts = [f"<span>{html.escape(text)}</span>" for text in worn if text]
+    covered = [face.get("mask_coverage") for face in faces if face.get("mask_coverage") is not None]
+    values = {"mask_coverage": max(covered, default=None)}
+    facts += [f"<span>{_SCORES[key]} <b>{_number(value)}</b></span>" for key, value in values.items() if value is not None]
+    links = [files.link(item, item.removeprefix("sample.")) for item in sorted(files.paths) if item.startswith("sample.")]
+    data = "".join(f' data-{key}="{_number(value)}"' for key, value in values.items())
+    return (
+        f'<article data-name="{name}" data-status="{status}"{data}>'
+        + (f'{heads}<div class="sheet">{sheet}</div>' if sheet else "")
+        + f'<div class="text"><h2>{name}</h2><span class="status {status}">{status.replace("_", " ")}</span>'
+        + f'<span class="links">{" ".join(links)}</span><div class="facts">{"".join(facts)}</div></div></article>'
+    )
+
+
 def _angle(name: str) -> tuple[float, float]:
     """Yaw and pitch in a view's name."""
     yaw, _, pitch = name.rpartition("view_")[2].removesuffix(".jpg").partition("_")
@@ -190,11 +220,14 @@ def _reason(row: dict[str, Any], restored: str | None) -> str:
 def _cards(storage: Storage, row: dict[str, Any], embed: bool) -> Iterator[tuple[str, str]]:
     """Status and HTML of each card of an image."""
     files = _Files(storage, row, embed)
+    if any(name.startswith("sample.") for name in files.paths):
+        yield _status(row, None), _sample_card(files, row)
+        return
     for face in row["faces"] or (None,):
         yield _status(row, face), _card(files, row, face)
 
 
-def render_report(storage: Storage, title: str, facts: dict[str, str], most: int, embed: bool) -> str:
+def render_report(storage: Storage, title: str, facts: dict[str, str], most: int, embed: bool, lead: str = _WARNING) -> str:
     """The whole HTML text. `facts` are shown as chips beside the counts by status; names in it are escaped."""
     rows, counts, n_faces = _sample(manifest_rows(storage), most)
     total = sum(counts.values())
@@ -214,7 +247,8 @@ def render_report(storage: Storage, title: str, facts: dict[str, str], most: int
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title><style>{(_TEMPLATES / "report.css").read_text()}</style></head><body>
-<header><h1>{html.escape(title)}</h1><p class="lead">{_WARNING}{shown}{hint}</p><ul class="chips">{chip_list}</ul></header>
+<header><h1>{html.escape(title)}</h1>
+<p class="lead">{html.escape(lead)}{shown}{hint}</p><ul class="chips">{chip_list}</ul></header>
 <nav><label>sort by <select id="sort">{orders}</select></label>
 <label>status <select id="status"><option value="">all</option>{statuses}</select></label>
 <label>name <input id="find" type="search" placeholder="part of a name"></label><span><b id="shown"></b> shown</span></nav>
@@ -225,13 +259,15 @@ def render_report(storage: Storage, title: str, facts: dict[str, str], most: int
 
 def write_report(
     storage: Storage,
-    title: str = "Reconstructed faces",
+    title: str = "",
     facts: dict[str, str] | None = None,
     most: int = 500,
     embed: bool = False,
 ) -> str:
-    """Write `report.html` into a run's output and return its key."""
-    text = render_report(storage, title, facts or {}, most, embed)
+    """Write `report.html` into a run's output and return its key; an empty title is that of the run's job."""
+    job = json.loads(storage.read("run.json")).get("job", "") if storage.exists("run.json") else ""
+    own, lead = _ABOUT.get(job, ("Reconstructed faces", _WARNING))
+    text = render_report(storage, title or own, facts or {}, most, embed, lead)
     storage.write("report.html", text.encode())
     return "report.html"
 

@@ -100,7 +100,7 @@ def discriminative_scores(
     """P-IDS and U-IDS (Zhao et al. 2021, as in MAT's code); row i of both sets belongs together.
 
     P-IDS is the share of pairs in which a linear classifier takes the result for the real picture, U-IDS the share of all
-    pictures that it gets wrong (0.5 = it cannot tell). The classifier is scikit-learn's LinearSVC(dual=False), trained on  # pyright: ignore[reportArgumentType]
+    pictures that it gets wrong (0.5 = it cannot tell). The classifier is scikit-learn's LinearSVC(dual=False), trained on
     the very sets it is asked about; the intervals are over pictures, for that classifier.
     """
     x, y = _checked(results, truths, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from operators.synthesize.base import HOLE_ONLY, OCCLUDER_TYPES, Layer, Outfit
 from operators.synthesize.coverage import OPAQUE, aim, size_for
 from operators.synthesize.occluders import occluder_layer
-from operators.synthesize.template_masks import template_layer
+from operators.synthesize.template_masks import masked_by_template, template_layer
 from operators.synthesize.templates import TemplateSet, template_set
 from operators.synthesize.worn import FittedFace, MaskWearer, WearStyle
 
@@ -113,11 +113,15 @@ class WornDresser:
 class TemplateDresser:
     """Masks from pictures (`operators.synthesize.template_masks`); a coverage is aimed for by sliding and scaling the mask."""
 
-    def __init__(self, templates: str):
+    def __init__(self, templates: str, blend: Literal["alpha", "official"] = "alpha"):
         self.templates: TemplateSet = template_set(templates)
+        self.blend = blend
 
     def __call__(self, image: np.ndarray, face: Subject, outfit: Outfit, seed: int, coverage: Target, shadow: float) -> Layer:
         points = np.asarray(face.columns["landmarks68_px"], np.float64)
+        if self.blend == "official":
+            masked = masked_by_template(image, points, outfit, self.templates, seed, "official")
+            return Layer(masked.image.astype(np.float32), masked.hole.astype(np.float32))
         down, middle = points[8] - points[27], points[30]
 
         def hung(size: float) -> np.ndarray:

@@ -103,6 +103,14 @@ class TemplateMaskerConfig(FaceMaskerConfig):
 
     kind: Literal["template"] = "template"
     templates: str = option("", "folder of MaskTheFace templates; empty = our own drawings")
+    blend: Literal["alpha", "official"] = option(
+        "alpha", "alpha = soft edge, the photo's light, shadow; official = as MaskTheFace composes, to the grey level"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.blend == "official" and self.coverage is not None:
+            raise ValueError("coverage: MaskTheFace knows no target, use blend alpha")
 
     @property
     def files(self) -> dict[str, dict[str, Path]]:
@@ -154,7 +162,7 @@ class FaceMasker:
         self.config = config
         self.outfits = config.shares
         self.dresser: Dresser = (
-            TemplateDresser(config.templates)
+            TemplateDresser(config.templates, config.blend)
             if isinstance(config, TemplateMaskerConfig)
             else WornDresser(getattr(config, "basis", "open_face"))
         )

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.config import ConfigError, document, load
+from jobs.config import ConfigError, document, load, own_leaves
 from jobs.fields import leaves
-from jobs.job_configs import ReconstructConfig
+from jobs.job_configs import JOBS, ReconstructConfig
 
-SHIPPED = Path(__file__).parents[2] / "configs" / "reconstruct.yaml"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def wrong(text: str, folder: Path) -> str:
@@ -19,11 +19,13 @@ def wrong(text: str, folder: Path) -> str:
     return str(caught.value)
 
 
-def test_shipped_config_is_the_default_and_names_every_field():
-    text = SHIPPED.read_text()
-    assert load(ReconstructConfig, SHIPPED) == ReconstructConfig()
-    assert text.endswith(document(ReconstructConfig())), "make it anew with unmask config, below its first comment"
-    for leaf in leaves(ReconstructConfig):
+@pytest.mark.parametrize("model", JOBS.values(), ids=JOBS.keys())
+def test_shipped_config_is_the_default_and_names_every_field(model):
+    file = CONFIGS / f"{model.job}.yaml"
+    text = file.read_text()
+    assert load(model, file) == model()
+    assert text.endswith(document(model())), f"make it anew with `unmask config {model.job}`, below its first comment"
+    for leaf in own_leaves(model):
         assert f"{leaf.path.rpartition('.')[2]}:" in text
 
 

@@ -170,3 +170,20 @@ def test_on_s3_the_pictures_are_inside_the_file(bucket, s3_config, s3_endpoint):
 def test_the_command_makes_it_anew(output, capsys):
     assert main([output.uri]) == 0
     assert capsys.readouterr().out.strip() == "report.html" and output.exists("report.html")
+
+
+def test_a_training_sample_is_one_card_with_what_was_put_on(tmp_path):
+    storage = open_storage(str(tmp_path))
+    batch = Batch.from_images([b"x"], ["p"], "a")
+    batch.set_faces(np.array([0, 0]))
+    batch.put("mask_type", ["n95", ""])
+    batch.put("mask_colour", ["", ""])
+    batch.put("mask_texture", ["", ""])
+    batch.put("mask_coverage", [0.41, np.nan])
+    names = {"sample.png": "samples/a/p.png", "sample.truth.png": "samples/a/p.truth.png", "sheet.jpg": "artifacts/a/p/sheet.jpg"}
+    listed = [[{"name": name, "path": path, "sha256": "0", "bytes": 1} for name, path in names.items()]]
+    storage.write("manifest/a/00000.parquet", manifest_bytes(to_manifest(batch, artifacts=listed, job="synthesize")))
+    storage.write("run.json", b'{"job": "synthesize"}')
+    page = storage.read(write_report(storage)).decode()
+    assert page.count("<article") == 1 and "Masked faces" in page and "n95" in page and "0.41" in page
+    assert 'href="samples/a/p.truth.png"' in page and "artifacts/a/p/sheet.jpg" in page

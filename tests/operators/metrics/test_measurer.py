@@ -45,7 +45,7 @@ def test_regions_are_measured_as_the_functions_do():
 
 
 def test_a_composite_has_the_truth_outside_the_hole():
-    out = PixelMeasurer()(batch([picture(1)], [picture(0)], [hole()]))
+    out = PixelMeasurer(PixelMeasurerConfig(composite=True))(batch([picture(1)], [picture(0)], [hole()]))
     assert out.rows["psnr_rim_db"][0] == math.inf and out.rows["l1_rim"][0] == 0
     assert out.rows["psnr_hole_db"][0] == psnr_db(picture(1), picture(0), hole()).value
 

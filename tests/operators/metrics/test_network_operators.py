@@ -70,7 +70,7 @@ def test_without_weights_all_is_nan_and_there_is_a_sentence(operator, missing, t
 
 def test_lpips_of_regions(alexnet):
     assert PerceptualMeasurer.unavailable(PerceptualMeasurerConfig(), alexnet) == ()
-    operator = PerceptualMeasurer(assets=alexnet)
+    operator = PerceptualMeasurer(PerceptualMeasurerConfig(composite=True), assets=alexnet)
     truths = [smooth(k) for k in range(3)]
     spots = [np.zeros((160, 160), bool) for _ in range(3)]
     spots[0][60:100, 60:100] = spots[1][60:100, 60:100] = True

@@ -17,7 +17,9 @@ from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.portrait import PortraitMaker
 from operators.provenance import read_provenance
 from operators.synthesize.masker import FaceMasker, TemplateMaskerConfig, WornMaskerConfig
-from operators.synthesize.outfits import OutfitError
+from operators.synthesize.outfits import OutfitError, parse_outfits
+from operators.synthesize.template_masks import masked_by_template
+from operators.synthesize.templates import template_set
 from operators.types import LOW_CONFIDENCE, NO_FACE, OK
 
 SIZE = 144
@@ -280,3 +282,16 @@ def test_masks_from_templates(people, tmp_path):
     for target in ((0.15, 0.25), (0.6, 0.7)):
         out = FaceMasker(TemplateMaskerConfig(templates=folder, outfits=("surgical_blue",), coverage=target))(portraits(people))
         assert (out.faces["mask_coverage"] > target[0] - 0.01).all() and (out.faces["mask_coverage"] < target[1] + 0.01).all()
+
+
+def test_the_official_blend_is_the_one_of_the_templates(people):
+    masked = FaceMasker(TemplateMaskerConfig(outfits=("surgical",), blend="official"))(portraits(people))
+    templates = template_set("")
+    for i, files in enumerate(masked.rows["sample_bytes"]):
+        seed, points = int(masked.faces["mask_seed"][i]), masked.faces["landmarks68_px"][i].astype(np.float64)
+        outfit = parse_outfits(("surgical",))[0].outfit
+        whole = masked_by_template(people[i].image, points, outfit, templates, seed, "official")
+        assert np.abs(decode_rgb(files["png"]).astype(int) - whole.image).max() <= 1
+        assert_sample(files, people[i].image)
+    with pytest.raises(ValueError, match="coverage"):
+        TemplateMaskerConfig(blend="official", coverage=(0.2, 0.3))
