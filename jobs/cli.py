@@ -171,6 +171,7 @@ def job_parser(model: type[JobConfig], prog: str, description: str = "") -> argp
     first.add_argument("--dry-run", action="store_true", help="print the plan and what it would read and write, then exit")
     groups: dict[str, Any] = {"": first}
     seen: dict[str, argparse.Action] = {}
+    told: dict[str, list[Leaf]] = {}
     wanted = own_leaves(model)
     pool_fields = [leaf for leaf in wanted if leaf.path.startswith(POOLS)]
     for leaf in wanted:
@@ -180,8 +181,10 @@ def job_parser(model: type[JobConfig], prog: str, description: str = "") -> argp
             groups[section] = parser.add_argument_group(section, _section_doc(model, section))
         if leaf.path in seen:
             if not hidden:
-                seen[leaf.path].help = f"{seen[leaf.path].help}; {_help(leaf)}"
+                told[leaf.path].append(leaf)
+                seen[leaf.path].help = _joint_help(told[leaf.path])
             continue
+        told[leaf.path] = [leaf]
         seen[leaf.path] = groups.get(section, first).add_argument(
             f"--{leaf.path}",
             dest=leaf.path,
@@ -218,6 +221,14 @@ def _parse(
         return options, load(model, options.config, overrides), OK
     except ConfigError as error:
         return options, None, _fail(USAGE, str(error))
+
+
+def _joint_help(same: Sequence[Leaf]) -> str:
+    """Help of a field that several kinds have: said once where it is the same for all of them."""
+    texts = [_help(leaf) for leaf in same]
+    bare = {text.removeprefix(f"[{leaf.variant}] ") for leaf, text in zip(same, texts, strict=True)}
+    kinds = "|".join(leaf.variant for leaf in same)
+    return f"[{kinds}] {bare.pop()}" if len(bare) == 1 else "; ".join(texts)
 
 
 def _help(leaf: Leaf) -> str:

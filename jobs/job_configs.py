@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jobs.config import ConfigError, JobConfig
 from jobs.execution import ExecutionConfig
@@ -85,6 +85,12 @@ class SynthesizeConfig(JobConfig):
     storage: StorageConfig = StorageConfig()
     execution: ExecutionConfig = ExecutionConfig()
 
+    @model_validator(mode="after")
+    def _one_basis(self) -> SynthesizeConfig:
+        if isinstance(self.mask, WornMaskerConfig) and self.mask.basis != self.fit.basis:
+            raise ValueError(f"mask.basis: {self.mask.basis}, but fit.basis is {self.fit.basis}: give both the same")
+        return self
+
     def uses(self, section: str) -> bool:
         """Templates need no 3D fit."""
         return section not in ("align", "segment", "fit") or self.mask.kind == "worn"
@@ -109,6 +115,14 @@ class PairsConfig(JobConfig):
     sheet: SampleSheetConfig = SampleSheetConfig()
     storage: StorageConfig = StorageConfig()
     execution: ExecutionConfig = ExecutionConfig()
+
+    @model_validator(mode="after")
+    def _inverted_once(self) -> PairsConfig:
+        if self.source.hole_colour == "black" and self.pair.hole_in == "black":
+            raise ValueError("source.hole_colour and pair.hole_in are both black, which turns masks over twice: set one of them")
+        if self.source.ignore_masks:
+            raise ValueError("source.ignore_masks: true, but without masks there are no pairs")
+        return self
 
     def uses(self, section: str) -> bool:
         """Faces are looked for only when pictures are cut around them."""
@@ -157,7 +171,7 @@ class EvaluateConfig(JobConfig):
     def compared(self) -> list[Result]:
         """What is compared, the truth itself first: it is the reference of landmarks, identity and sets."""
         results = [Result("truth", "baseline", state="truth"), *(parse_result(text, self.storage) for text in self.results)]
-        names = [result.method for result in results]
+        names = [result.method.casefold() for result in results]  # they become folders
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigError(f"results: {twice[0]} is named twice")

@@ -1,8 +1,9 @@
 """Names from outside become safe, unique keys: the root of every output name.
 
 The rule of `safe_key`: a name made only of letters, digits, marks and `-_.+=@,() ` in path components that are not hidden,
-not `.` or `..`, not reserved on Windows and not too long stays as it is. Any other name is cleaned, and `~` with 12 hex digits of
-the SHA-256 of the original name is appended. `~` itself is never allowed in, so two names never meet in one key.
+not `.` or `..`, not reserved on Windows and not too long, and which does not end like a picture that belongs to another
+(`x.mask`), stays as it is. Any other name is cleaned, and `~` with 12 hex digits of the SHA-256 of the original name is
+appended. `~` itself is never allowed in, so two names never meet in one key.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+
+from jobs.sidecars import split_role
 
 _EXTRA = frozenset("-_.+=@,() ")
 _COMPONENT_BYTES, _TOTAL_BYTES = 120, 480
@@ -28,6 +31,8 @@ def safe_key(name: str) -> str:
     raw = name.encode("utf-8", "surrogatepass")
     found = [part for part in re.split(r"[/\\]", unicodedata.normalize("NFC", name)) if part not in ("", ".", "..")]
     parts = [_component(part) for part in found[-_TOTAL_BYTES // 2 :]]
+    if parts and split_role(parts[-1])[1]:  # KEY.mask.png has to be the mask of KEY
+        parts[-1] += "_"
     folders = [part + "_" if _FILE_LIKE.search(part) else part for part in parts[:-1]]
     kept, size = parts[-1:], len("".join(parts[-1:]).encode())
     for folder in reversed(folders):

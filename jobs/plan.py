@@ -126,7 +126,21 @@ def asset_hashes(stages: Sequence[Stage]) -> dict[str, str]:
                 raise ConfigError(f"{stage.section}.{field_name}: no such file: {value}")
             if path is not None:
                 hashes[f"{stage.section}.{field_name}"] = sha256_of(path.read_bytes())
-        hashes |= _optional_weights(stage)
+        hashes |= _own_files(stage) | _optional_weights(stage)
+    return hashes
+
+
+def _own_files(stage: Stage) -> dict[str, str]:
+    """One hash for the files that a field names (`config.files`)."""
+    hashes = {}
+    try:
+        for field_name, files in getattr(stage.config, "files", {}).items():
+            parts = [f"{name}\0{sha256_of(path.read_bytes())}" for name, path in sorted(files.items())]
+            hashes[f"{stage.section}.{field_name}"] = sha256_of("\n".join(parts).encode())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{stage.section}: no such file: {error.filename}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{stage.section}: {error}") from error
     return hashes
 
 

@@ -309,7 +309,11 @@ def _set_picture(sample: Sample, role: str, data: bytes, config: SourceConfig) -
 def _set_json(sample: Sample, data: bytes, config: SourceConfig) -> None:
     """Kept as it is; what cannot be parsed names nobody."""
     if len(data) > _JSON_BYTES:
-        _too_large(sample, f"JSON of more than {_JSON_BYTES} bytes")
+        sample.trouble = (
+            REJECTED,
+            "JsonTooLargeError",
+            f"JSON of more than {_JSON_BYTES} bytes beside it: shorten it or take it away",
+        )
         return
     sample.meta_json = data.decode("utf-8", "backslashreplace")
     try:

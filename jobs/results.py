@@ -8,10 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from jobs.names import NameTable
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.names import NameTable, safe_key
 from jobs.sidecars import IMAGE_SUFFIXES, stem, suffix
 from jobs.sources import Sample, Shard, SourceConfig, SourceError
 from jobs.storage import ObjectError, Storage, StorageConfig, open_storage
+from operators.columns import RECONSTRUCT
 from operators.inpaint.whole import BASELINES
 from operators.types import FAILED
 
@@ -43,20 +47,27 @@ def parse_result(text: str, storage: StorageConfig) -> Result:
 
     Errors: `SourceError` when there is nothing of that name; `StorageError`.
     """
-    name, mark, where = text.strip().partition("=")
+    name, mark, where = (part.strip() for part in text.partition("="))
     where = where if mark else name
+    if not mark and where not in BASELINES:
+        raise SourceError(f"results: {text!r}: expected NAME=FOLDER, or one of {', '.join(BASELINES)}")
+    if not name or "/" in name or safe_key(name) != name:
+        raise SourceError(
+            f"results: {text!r}: the name before = is a plain word that names the method, and a folder of the output"
+        )
     if where in BASELINES:
         return Result(name, "baseline", state=where)
-    if not mark:
-        raise SourceError(f"results: {text!r}: expected NAME=FOLDER, or one of {', '.join(BASELINES)}")
-    if not name or "/" in name or "~" in name:
-        raise SourceError(f"results: {text!r}: the name before = is a plain word that names the method")
+    if not where:
+        raise SourceError(f"results: {text!r}: no folder after =")
     files = open_storage(where, storage)
     pictures = [item for item in files.list() if suffix(item.key) in IMAGE_SUFFIXES]
     if not pictures:
         raise SourceError(f"results: {where}: no pictures there")
     run = files.exists("run.json")
     if run:
+        job = json.loads(files.read("run.json")).get("job", RECONSTRUCT)
+        if job != RECONSTRUCT:
+            raise SourceError(f"results: {where} is the output of {job}: expected one of {RECONSTRUCT}, or a folder of pictures")
         pictures = [item for item in pictures if item.key.startswith("images/")]
     return Result(name, "run" if run else "folder", where, f"{len(pictures)} files, {sum(p.bytes for p in pictures)} bytes")
 
@@ -71,8 +82,8 @@ def result_samples(
 ) -> Iterator[Sample]:
     """The samples with the result in place of the image, and the occluder that the run found.
 
-    A picture that a run wrote no image for is taken as it went in, because that is what the run's user has of it; a folder
-    without it gives a failed row.
+    A picture that a run wrote no image for is taken as it went in, because that is what the run's user has of it; one that
+    the run has not seen (yet), or that a folder lacks, gives a failed row.
     """
     result = Result.from_text(shard.result)
     if result.kind == "baseline":
@@ -89,8 +100,11 @@ def result_samples(
         try:
             if path is not None:
                 sample.image, sample.source = store.read(path, config.max_image_bytes + 1), store.locate(path)
-            elif result.kind == "run":
+            elif result.kind == "run" and _has_seen(result, storage, wanted):
                 notes[_UNCHANGED] += 1
+            elif result.kind == "run":
+                lost = f"the run in {result.uri} has no row of {own}/{key}: is it finished, and was this its input?"
+                sample.trouble = sample.trouble or (FAILED, "MissingResultError", lost)
             else:
                 lost = f"{result.uri} has no picture {sample.name}"
                 sample.trouble = sample.trouble or (FAILED, "MissingResultError", lost)
@@ -118,6 +132,24 @@ def _pictures(result: Result, storage: StorageConfig) -> dict[str, str]:
     if result.kind == "folder":
         return {stem(key): key for key in _image_keys(store, "")}
     return _by_name(_image_keys(store, "images/"), "images/")
+
+
+def _has_seen(result: Result, storage: StorageConfig, names: Sequence[str]) -> bool:
+    """Whether a run's manifests have a row under one of these names; an output without manifests cannot tell."""
+    seen = _seen(result, storage)
+    return not seen or not seen.isdisjoint(names)
+
+
+@lru_cache(maxsize=64)
+def _seen(result: Result, storage: StorageConfig) -> frozenset[str]:
+    """Names of every row of a run: SHARD/KEY and KEY."""
+    store = open_storage(result.uri, storage)
+    names: set[str] = set()
+    for item in store.list("manifest/"):
+        if item.key.endswith(".parquet"):
+            table = pq.read_table(pa.BufferReader(store.read(item.key)), columns=["image_id", "key"])
+            names.update(table["image_id"].to_pylist(), table["key"].to_pylist())
+    return frozenset(names)
 
 
 @lru_cache(maxsize=64)

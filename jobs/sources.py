@@ -141,6 +141,9 @@ def list_shards(uri: str, storage: StorageConfig = DEFAULT_STORAGE, config: Sour
         return _image_shards(uri, root, files, config, labels)
     if config.image_list:
         raise SourceError(f"{uri}: a list names images of a folder, and this input is of kind {kind}")
+    for field_name in ("masks", "truths"):
+        if getattr(config, field_name):
+            raise SourceError(f"{uri}: source.{field_name} belongs to a folder of images, and this input is of kind {kind}")
     shards: dict[str, Shard] = {}
     for file in found[kind]:
         # One path component, so that no shard's outputs lie inside another's.

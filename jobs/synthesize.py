@@ -1,6 +1,6 @@
 """Photos of faces in, the same faces with masks and other occluders out, with the exact hole and the truth.
 
-python -m jobs.synthesize --config configs/synthesize.yaml --input DIR|s3://… --output DIR|s3://…
+python -m jobs.synthesize --input DIR|s3://… --output DIR|s3://…
 """
 
 from __future__ import annotations

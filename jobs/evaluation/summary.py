@@ -208,7 +208,10 @@ def _group_records(
 
 def _paired_record(evaluated: Evaluated, index: Sequence[int]) -> dict[str, Any]:
     both = paired(evaluated.values["psnr_hole_db"][index]) if index else np.zeros(len(evaluated.keys), bool)
-    people = {name for name, keep in zip(evaluated.facts["subject"], both, strict=True) if keep and name}
+    names = evaluated.subjects
+    if names is None:  # all named, and the same: one person; else nobody knows how many
+        names = list(evaluated.facts["subject"]) if all(evaluated.facts["subject"]) else []
+    people = {name for name, keep in zip(names, both, strict=False) if keep}
     return {"pictures": int(both.sum()), "people": len(people) or None}
 
 
@@ -268,10 +271,11 @@ def _warnings(out: Mapping[str, Any], evaluated: Evaluated) -> list[str]:
             lines.append(f"{name} has no numbers: {_why(evaluated, name)}")
     named = {name for name in evaluated.facts["subject"] if name}
     if out["bootstrap"]["drawn"] == "pictures":
-        why = "every picture shows the same person" if len(named) == 1 else "nobody is named"
+        everyone = "every picture shows the same person" if all(evaluated.facts["subject"]) else "only one person is named"
+        why = everyone if len(named) == 1 else "nobody is named"
         lines.append(f"intervals are over pictures, not over people: {why}")
     drawn = out["paired"]["people"] if out["bootstrap"]["drawn"] == "people" else out["paired"]["pictures"]
-    if 1 < drawn < FEW:
+    if 1 < (drawn or 0) < FEW:
         lines.append(f"intervals from {drawn} {out['bootstrap']['drawn']} are rough, and rather too narrow")
     said = [
         record["warning"] for method in out["methods"].values() for record in method["metrics"].values() if "warning" in record

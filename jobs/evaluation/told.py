@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from jobs.names import printable
+
 
 @dataclass(frozen=True)
 class FaceFit:
@@ -46,7 +48,7 @@ def read_told(text: str | None) -> Told:
     """Group, mask, coverage and pose: at the top, or of the first face, or in the JSON that the sample was made from."""
     try:
         meta = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return Told()
     if not isinstance(meta, dict):
         return Told()
@@ -55,11 +57,11 @@ def read_told(text: str | None) -> Told:
     before = before if isinstance(before, dict) else {}
     drawn = found if isinstance(found := before.get("drawn"), dict) else {}
     either = {**before, "mask_type": first.get("type"), **first, **meta, **drawn}
-    facts: dict[str, Any] = {name: str(either[name]) for name in ("group", "mask_type", "subject") if either.get(name)}
+    facts: dict[str, Any] = {name: printable(str(either[name])) for name in ("group", "mask_type", "subject") if either.get(name)}
     for name, sources in {"coverage": ("coverage", "mask_coverage"), "yaw_deg": ("yaw_deg",)}.items():
-        found = [either[source] for source in sources if isinstance(either.get(source), int | float)]
-        if found:
-            facts[name] = float(found[0])
+        found = [numbers([value], (1,)) for source in sources if isinstance(value := either.get(source), int | float)]
+        if found and found[0] is not None:
+            facts[name] = float(found[0][0])
     face = FaceFit.of(either)
     if face.rotation_deg is not None:
         facts.setdefault("yaw_deg", float(face.rotation_deg[1]))
@@ -72,7 +74,7 @@ def numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray | None:
         return None
     try:
         found = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     fits = found.ndim == len(shape) and all(want in (-1, got) for want, got in zip(shape, found.shape, strict=True))
     return found if fits and found.size and np.isfinite(found).all() else None

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from operators.batch import Batch
 from operators.images import icc_profile
-from operators.synthesize.base import NOTHING, Masked, Outfit, lay
+from operators.synthesize.base import MASK_TYPES, NOTHING, Masked, Outfit, lay
 from operators.synthesize.coverage import OPAQUE, check_range, coverage_of, face_region
 from operators.synthesize.dressers import Dresser, Subject, TemplateDresser, WornDresser, dress, window_of
 from operators.synthesize.occluders import check_occluder
-from operators.synthesize.outfits import COLOUR_WEIGHT, TEXTURE_WEIGHT, choose, colour_text, parse_outfits
+from operators.synthesize.outfits import (
+    COLOUR_WEIGHT,
+    TEXTURE_WEIGHT,
+    TYPES,
+    OutfitShare,
+    choose,
+    colour_text,
+    is_file_name,
+    parse_outfits,
+)
+from operators.synthesize.prints import PRINTS
 from operators.synthesize.samples import SampleFormat, sample_files
 from operators.synthesize.six_points import SixPoints, six_points
+from operators.synthesize.templates import template_set
 from operators.types import OperatorConfig, OperatorInfo, option, row_seed
 
 EVERYDAY = (
@@ -32,7 +44,9 @@ class FaceMaskerConfig(OperatorConfig):
     """What every way of putting things on faces has."""
 
     outfits: tuple[str, ...] = option(
-        EVERYDAY, "TYPE[-#rrggbb|-TEXTURE][*SHARE], comma separated: what is put on, and how often; also hand, scarf, …, none"
+        EVERYDAY,
+        "TYPE[-#rrggbb][-TEXTURE][*SHARE], comma separated: what is put on, and how often; TYPE is one of "
+        f"{', '.join(TYPES)}; inpaint leaves a hole without a mask; TEXTURE is one of {', '.join(PRINTS)}, or a picture file",
     )
     faces: Literal["all", "largest", "most_confident"] = option("all", "which faces of a picture get something")
     face_share: float = option(1.0, "share of those faces that get something; the others stay as they are")
@@ -52,8 +66,27 @@ class FaceMaskerConfig(OperatorConfig):
 
     def __post_init__(self) -> None:
         check_range(self.coverage)
-        if not 0 <= self.face_share <= 1:
-            raise ValueError(f"face_share: expected a share between 0 and 1, got {self.face_share}")
+        for name in ("face_share", "texture_weight", "colour_weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share between 0 and 1, got {getattr(self, name)}")
+        if not self.shadow >= 0:
+            raise ValueError(f"shadow: expected a number of at least 0, got {self.shadow}")
+        if not 1 <= self.quality <= 100:
+            raise ValueError(f"quality: expected 1 to 100, got {self.quality}")
+        for item in self.shares:
+            check_occluder(item.outfit)
+
+    @property
+    def shares(self) -> tuple[OutfitShare, ...]:
+        """The outfits as they are drawn from. Errors: `OutfitError`."""
+        return parse_outfits(self.outfits, self.colour_weight, self.texture_weight)
+
+    @property
+    def files(self) -> dict[str, dict[str, Path]]:
+        """Field -> name -> file whose content decides the result; pictures that outfits name as their texture."""
+        textures = {item.outfit.texture for item in self.shares if item.share > 0} - {None}
+        named = sorted(str(texture) for texture in textures if is_file_name(str(texture)))
+        return {"outfits": {name: Path(name) for name in named}} if named else {}
 
 
 @dataclass(frozen=True)
@@ -78,6 +111,15 @@ class TemplateMaskerConfig(FaceMaskerConfig):
         super().__post_init__()
         if self.blend == "official" and self.coverage is not None:
             raise ValueError("coverage: MaskTheFace knows no target, use blend alpha")
+
+    @property
+    def files(self) -> dict[str, dict[str, Path]]:
+        """Textures and the template folder's files. Errors: `TemplateError`, ValueError for a type without a template."""
+        templates = template_set(self.templates)
+        for item in self.shares:
+            if item.outfit.type in MASK_TYPES and item.share > 0 and item.outfit.type not in templates:
+                raise ValueError(f"no template for {item.outfit.type!r}, only for {', '.join(templates.types)}")
+        return super().files | {"templates": templates.files}
 
 
 @dataclass(frozen=True)
@@ -118,9 +160,7 @@ class FaceMasker:
 
     def __init__(self, config: FaceMaskerConfig = WornMaskerConfig(), assets: Any = None, device: str = "cpu"):
         self.config = config
-        self.outfits = parse_outfits(config.outfits, config.colour_weight, config.texture_weight)
-        for item in self.outfits:
-            check_occluder(item.outfit)
+        self.outfits = config.shares
         self.dresser: Dresser = (
             TemplateDresser(config.templates, config.blend)
             if isinstance(config, TemplateMaskerConfig)
@@ -236,6 +276,8 @@ _SUBJECT = (
     "landmarks468_px", "landmarks68_px", "identity", "expression", "albedo", "light", "rotation_deg", "translation",
     "focal_px", "crop_from_image",
 )  # fmt: skip
+_DEEPEST = 100
+"""Levels of nesting of the input's JSON that are taken over as they are."""
 _TOLD = (
     "face_index", "face_status", "face_message", "box_xyxy_px", "landmarks468_px", "landmarks68_px", "crop_from_image",
     "rotation_deg", "identity", "expression",
@@ -247,8 +289,14 @@ def _area(box: np.ndarray) -> float:
 
 
 def _parsed(text: str) -> Any:
-    """The input's own JSON as an object, as text when it is none, None when there is nothing."""
+    """The input's own JSON as an object, as text when it is none or nested too deep, None when there is nothing."""
     try:
-        return json.loads(text) if text else None
-    except ValueError:
+        value = json.loads(text) if text else None
+    except (ValueError, RecursionError):
         return text
+    return value if _is_shallow(value, _DEEPEST) else text
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)

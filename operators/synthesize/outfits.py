@@ -66,6 +66,11 @@ def outfit_text(outfit: Outfit) -> str:
     return "-".join(part for part in (outfit.type, colour_text(outfit), outfit.texture or "") if part)
 
 
+def is_file_name(texture: str) -> bool:
+    """Whether a texture is a picture file, not the name of a print."""
+    return "." in texture or "/" in texture
+
+
 def _parse(text: str, colour_weight: float, texture_weight: float) -> OutfitShare:
     words, star, amount = text.rpartition("*")
     if not star:
@@ -92,7 +97,7 @@ def _look(look: str, text: str, own: tuple[str, ...]) -> tuple[tuple[int, int, i
             raise OutfitError(f"outfit {text!r}: expected a colour like #0473e2, got {look!r}")
         red, green, blue = bytes.fromhex(match[1])
         colour, look = (red, green, blue), (match[2] or "").strip()
-    if look and look not in PRINTS and look not in own and "." not in look and "/" not in look:
+    if look and look not in PRINTS and look not in own and not is_file_name(look):
         raise OutfitError(f"outfit {text!r}: {look!r} is no print and no picture file{_nearest(look, (*own, *PRINTS))}")
     return colour, look or None
 

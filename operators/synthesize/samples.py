@@ -39,7 +39,10 @@ def sample_files(
         "mask.png": encode(masked.hole, "PNG"),
         "alpha.png": encode(np.round(np.clip(masked.alpha, 0, 1) * 255).astype(np.uint8), "PNG"),
         f"truth.{suffix}": encode(truth, format, quality=level, icc=icc),
-        "json": (json.dumps(plain(about), ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n").encode(),
+        "json": (json.dumps(plain(about), ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n").encode(
+            "utf-8",
+            "backslashreplace",  # a lone surrogate becomes the JSON escape that it came as
+        ),
     }
 
 

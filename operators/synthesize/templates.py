@@ -69,6 +69,17 @@ class TemplateSet:
         """Types with a front view, in lower case."""
         return tuple(name for name in self._entries if not name.endswith(("_left", "_right")))
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """Name -> file of masks.cfg and of every picture that it names. Errors: TemplateError for one that is not there."""
+        found = {"masks.cfg": self.folder / "masks.cfg"} | {
+            name: self._find(stated) for name, (stated, _) in self._entries.items()
+        }
+        for path in found.values():
+            if not path.is_file():
+                raise TemplateError(f"{path}: no such file")
+        return found
+
     def __contains__(self, type: str) -> bool:
         return type.lower() in self._entries or _ALIKE.get(type.lower()) in self._entries
 

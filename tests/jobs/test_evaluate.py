@@ -100,6 +100,15 @@ def test_a_run_counts_as_its_input_where_it_wrote_nothing(world):
     assert any("left as they were" in note for note in tally.notes)
 
 
+def test_what_a_run_has_not_seen_is_no_result_of_it(world):
+    storage = open_storage(str(world / "run"))
+    seen = Batch.from_images([b"x"] * 4, [f"sub/p{i}" for i in (0, 1, 2, 4)], "images-000000")
+    storage.write("manifest/images-000000/00000.parquet", manifest_bytes(to_manifest(seen)))
+    tally = execute(prepare(config(world, f"run={world}/run")))
+    row = rows(world)["run", "sub/p3"]
+    assert row["status"] == "failed" and "finished" in row["error_message"] and tally.rows == {"ok": 9, "failed": 1}
+
+
 def test_the_occluder_that_a_run_found_is_compared(world):
     execute(prepare(config(world, f"run={world}/run")))
     found = rows(world)
@@ -163,11 +172,15 @@ def test_results_are_named_and_found(world):
     assert (run.kind, run.state.partition(" ")[0]) == ("run", "4") and Result.from_text(run.text) == run
     assert seconds_per_image(run, storage) == 1.0
     assert seconds_per_image(parse_result(f"p={world}/plus", storage), storage) is None
-    for wrong in (f"{world}/plus", f"a/b={world}/plus", f"x={world}/samples/none", "teela"):
+    write(world / "made/run.json", b'{"job": "synthesize"}')
+    write(world / "made/samples/a.png", png(truth(0)))
+    bad = ("..", ".", "a~b", "a/b", "", "x:y")
+    folders = (f"{world}/plus", f"x={world}/samples/none", f"x={world}/made", "x=", "teela")
+    for wrong in (*folders, *(f"{name}={where}" for name in bad for where in (f"{world}/plus", "telea"))):
         with pytest.raises(SourceError):
             parse_result(wrong, storage)
     with pytest.raises(ConfigError, match="twice"):
-        config(world, f"a={world}/plus,a=telea").compared()
+        config(world, f"a={world}/plus,A=telea").compared()
 
 
 def test_ray_gives_the_rows_of_the_plain_loop(world):

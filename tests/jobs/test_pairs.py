@@ -29,3 +29,10 @@ def test_pairs_are_made_alike_and_the_rest_is_listed(tmp_path, capsys):
     reasons = {row["name"].rpartition("/")[2]: row["reason"] for row in dropped}
     assert reasons == {"alone": "NoPartnerError", "b": "EmptyMaskError", "stray.png": "NoPictureError"}
     assert "NoPartnerError" in capsys.readouterr().out
+
+
+def test_masks_turned_over_twice_and_masks_left_aside_are_refused(tmp_path, capsys):
+    flags = ["pairs", "--input", str(tmp_path), "--output", f"{tmp_path}/out"]
+    assert main([*flags, "--source.hole_colour", "black", "--pair.hole_in", "black"]) == 2
+    assert "twice" in capsys.readouterr().err
+    assert main([*flags, "--source.ignore_masks", "true"]) == 2

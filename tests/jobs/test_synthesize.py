@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.config import load
+from jobs.config import ConfigError, load
 from jobs.job_configs import SynthesizeConfig
 from jobs.readers import read_samples
 from jobs.run import execute, prepare
-from jobs.sources import SourceConfig, list_shards
+from jobs.sources import SourceConfig, SourceError, list_shards
 from jobs.storage import StorageConfig
-from operators.images import decode_rgb
+from operators.images import decode_rgb, encode
 
 PEOPLE = "people:3"
 ROLES = frozenset(("mask", "truth", "alpha"))
@@ -104,3 +104,80 @@ def test_templates_need_no_fit_and_keep_their_promise(tmp_path):
         hole = decode_rgb(sample.pictures["mask"])[..., 0] > 0
         assert (image == truth).all(-1)[~hole].all()
         assert hole.any() == (json.loads(sample.meta_json)["faces"][0]["type"] != "none")
+
+
+WRONG = {
+    "mask.outfits": ("surgicl", "surgical*0", "hand-dots", "cloth-there/is/none.jpg"),
+    "mask.quality": ("0", "101"),
+    "mask.texture_weight": ("-0.1", "1.5"),
+    "mask.colour_weight": ("7",),
+    "mask.shadow": ("-1",),
+}
+
+
+@pytest.mark.parametrize(("field", "text"), [(field, text) for field, texts in WRONG.items() for text in texts])
+def test_wrong_values_are_refused_before_anything_is_claimed(tmp_path, field, text):
+    with pytest.raises(ConfigError, match="mask"):
+        run(tmp_path / "out", **{field: text})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mask__templates": "/no/such/folder"}, {"mask__templates": "{here}", "mask__outfits": "n95"}]
+)
+def test_templates_that_are_not_there_are_refused_before_anything_is_claimed(tmp_path, changes):
+    (tmp_path / "masks.cfg").write_text("")
+    with pytest.raises(ConfigError, match="template"):
+        run(tmp_path / "out", mask__kind="template", **{k: v.format(here=tmp_path) for k, v in changes.items()})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_face_base_for_the_mask_that_is_not_the_fit_s_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"fit\.basis"):
+        run(tmp_path / "out", mask__basis="ict_facekit")
+
+
+def test_another_picture_in_a_texture_file_is_another_run(tmp_path):
+    def fingerprint(colour: int) -> str:
+        (tmp_path / "print.png").write_bytes(encode(np.full((8, 8, 3), colour, np.uint8)))
+        fields = {"input": PEOPLE, "output": str(tmp_path / "out"), "mask.outfits": f"cloth-{tmp_path}/print.png"}
+        return prepare(load(SynthesizeConfig, None, list(fields.items()))).fingerprint
+
+    assert fingerprint(10) != fingerprint(20) == fingerprint(20)
+
+
+def test_folders_of_masks_beside_tars_are_refused(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"source\.masks"):
+        list_shards(str(tmp_path), config=SourceConfig(masks=str(tmp_path)))
+
+
+JSONS = {
+    "a_list": "[1, 2]",
+    "deep": "[" * 100_000,
+    "nested": '{"a":' * 900 + "1" + "}" * 900,
+    "surrogate": '{"a": "\\ud800", "b": NaN}',
+    "text": "no JSON at all",
+}
+
+
+def test_no_json_of_the_input_costs_a_sample(tmp_path, worn):
+    photo = next((worn / "samples").rglob("*.truth.png")).read_bytes()
+    (tmp_path / "in").mkdir()
+    for name, text in JSONS.items():
+        (tmp_path / f"in/{name}.png").write_bytes(photo)
+        (tmp_path / f"in/{name}.json").write_text(text)
+    out = run(tmp_path / "out", str(tmp_path / "in"), mask__kind="template", source__unit_rows="8", source__images_per_shard="8")
+    found = {name.rpartition("/")[2]: json.loads(sample.meta_json)["meta"] for name, sample in samples(out).items()}
+    assert set(found) == set(JSONS) and found["a_list"] == [1, 2] and found["surrogate"] == {"a": "\ud800", "b": None}
+    assert found["nested"] == JSONS["nested"] and found["text"] == JSONS["text"]
+
+
+@pytest.mark.parametrize("pack", ["true", "false"])
+def test_a_photo_named_like_a_mask_keeps_its_sample_whole(tmp_path, worn, pack):
+    photo = next((worn / "samples").rglob("*.truth.png")).read_bytes()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/alone.mask.png").write_bytes(photo)
+    out = run(tmp_path / "out", str(tmp_path / "in"), mask__kind="template", pack=pack)
+    (sample,) = samples(out).values()
+    assert sample.trouble is None and set(sample.pictures) == set(ROLES)

@@ -140,3 +140,11 @@ def test_the_samples_first_face_is_the_true_one():
     )
     assert told.facts == {"group": "london", "mask_type": "n95", "coverage": 0.3, "yaw_deg": 2.0}
     assert told.face is not None and told.face.rotation_deg is not None and told.face.rotation_deg.tolist() == [1, 2, 3]
+
+
+def test_no_json_of_a_sample_stops_an_evaluation():
+    """Numbers too large for a float, half of a surrogate pair, nesting without end: what cannot be used is left out."""
+    huge = "1" + "0" * 400
+    told = read_told(f'{{"coverage": {huge}, "yaw_deg": 1e999, "mask_type": "\\ud800", "landmarks68_px": [{huge}]}}')
+    assert told.facts == {"mask_type": "\\ud800"} and told.face.landmarks68_px is None
+    assert read_told("[" * 100_000).face is None

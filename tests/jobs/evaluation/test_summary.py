@@ -145,3 +145,14 @@ def test_sets_are_measured_on_the_pictures_that_all_have_features_of():
         assert telea["u_ids"] == {"unavailable": "not installed: sklearn"} and "u_ids" in found["unavailable"]
     else:
         assert 0 <= telea["u_ids"]["mean"] < prior["u_ids"]["mean"] <= 100
+
+
+def test_people_are_counted_only_where_they_are_known():
+    rows = made_up.rows(20, people=4)
+    for row in rows:
+        row["subject"] = "somebody" if row["key"] == "photo000" else ""
+    found = summary(rows)
+    assert found["paired"]["people"] is None and any("only one person is named" in line for line in found["warnings"])
+    for row in rows:
+        row["subject"] = "somebody"
+    assert summary(rows)["paired"]["people"] == 1
