@@ -59,6 +59,11 @@ class SourceConfig(OperatorConfig):
     ignore_masks: bool = option(False, "leave masks that come with the input aside: the job finds them by itself")
     hole_colour: Literal["white", "black"] = option("white", "what marks the occluder, the part to fill, in given masks")
 
+    def __post_init__(self) -> None:
+        for name in ("images_per_shard", "unit_rows", "unit_bytes", "max_image_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -137,6 +142,9 @@ def list_shards(uri: str, storage: StorageConfig = DEFAULT_STORAGE, config: Sour
         wanted = what.get(kind, "no images, .tar or .parquet files")
         raise SourceError(f"{uri}: {wanted} found ({len(files)} other files): check the path")
     if kind == "images":
+        for name, where in (("masks", config.masks), ("truths", config.truths)):
+            if where and not any(suffix(file.key) in IMAGE_SUFFIXES for file in open_storage(where, storage).list()):
+                raise SourceError(f"source.{name}: no pictures in {where}: check the path")
         labels = chosen_labels(config.image_list, config.split, storage) if config.image_list else None
         return _image_shards(uri, root, files, config, labels)
     if config.image_list:

@@ -75,7 +75,7 @@ FOLDER = {
 
 def test_a_folder(tmp_path):
     batch = rows(fill(tmp_path, FOLDER))
-    assert batch.rows["key"] == ["a", "a~2", "b", "lonely.mask", "sub/ü ä"]
+    assert batch.rows["key"] == ["a", "a~2", "b", "lonely.mask_~74f601909282", "sub/ü ä"]
     assert batch.rows["image_id"][0] == "images-000000/a" and batch.rows["row"].tolist() == [0, 1, 2, 3, 4]
     assert batch.rows["source"][0] == f"{tmp_path}/a.jpg"
     assert batch.rows["subject"] == ["", "", "Ada", "", ""]
@@ -428,3 +428,12 @@ def test_rows_survive_json(tmp_path):
     uri = fill(tmp_path, {"a.png": PNG, "a.json": b"\xff{not json", "b.png": PNG, "b.json": json.dumps(["x"]).encode()})
     batch = rows(uri)
     assert batch.rows["meta_json"] == ["\\xff{not json", '["x"]'] and batch.rows["subject"] == ["", ""]
+
+
+def test_side_folders_without_pictures_and_empty_shards_are_refused(tmp_path):
+    uri = fill(tmp_path, {"a.png": PNG})
+    for name in ("masks", "truths"):
+        with pytest.raises(SourceError, match=f"source.{name}: no pictures"):
+            list_shards(uri, config=SourceConfig(**{name: str(tmp_path / "nowhere")}))
+    with pytest.raises(ValueError, match="images_per_shard must be at least 1"):
+        SourceConfig(images_per_shard=0)
