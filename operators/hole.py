@@ -27,6 +27,7 @@ class HolePlannerConfig(OperatorConfig):
     reach: float = option(2.0, "occluder connected to the hole is included up to this far outside the face")
     strap: float = option(0.04, "parts of the occluder outside the face thinner than twice this stay: straps and strings")
     min_coverage: float = option(0.03, "share of the face that must be covered; below it there is nothing to fill")
+    exact_given: bool = option(True, "a mask that came with the photo is taken as it is: neither dilated nor closed")
     edge_sigma_px: float = option(2.0, "Gaussian of the Canny edge map, at a crop of 256 pixels")
 
 
@@ -38,10 +39,12 @@ class HolePlanner:
 
     info: ClassVar[OperatorInfo] = OperatorInfo(
         name="HolePlanner",
-        version="1",
-        reads=("landmarks468_px", "crop_from_image", "crop", "crop_valid", "occluder", "render", "render_mask"),
+        version="2",
+        reads=(
+            "given_mask_bytes", "landmarks468_px", "crop_from_image", "crop", "crop_valid", "occluder", "render", "render_mask",
+        ),
         writes=("hole", "edge_map", "mask_coverage"),
-    )
+    )  # fmt: skip
 
     def __init__(self, config: HolePlannerConfig = HolePlannerConfig(), assets: AssetStore | None = None, device: str = "cpu"):
         self.config = config
@@ -59,7 +62,7 @@ class HolePlanner:
         face = np.where(missing[:, None, None], hulls(landmarks[:, OVAL], size), face)
         coverage = (occluder & face).sum((1, 2)) / np.maximum(face.sum((1, 2)), 1)
         eyes = polygons(landmarks[:, LEFT_EYE], size) | polygons(landmarks[:, RIGHT_EYE], size)
-        hole = plan_hole(occluder, face, eyes, unit, self.config) & valid
+        hole = plan_hole(occluder, face, eyes, unit, self.config, self._exact(batch, faces)) & valid
         empty = (coverage < self.config.min_coverage) | ~hole.any((1, 2))
         hole[empty] = False
 
@@ -77,6 +80,13 @@ class HolePlanner:
             batch.mark_row(row, NOTHING_TO_FILL, self.info.name, "NothingToFill", "no face of this image has anything to fill")
         return batch
 
+    def _exact(self, batch: Batch, faces: np.ndarray) -> Bool[np.ndarray, " faces"]:
+        """Which faces lie in photos that a mask came with."""
+        given = batch.rows.get("given_mask_bytes")
+        if given is None or not self.config.exact_given:
+            return np.zeros(len(faces), bool)
+        return np.array([bool(given[row]) for row in batch.face_row[faces]])
+
 
 def plan_hole(
     occluder: Bool[np.ndarray, "faces h w"],
@@ -84,17 +94,20 @@ def plan_hole(
     eyes: Bool[np.ndarray, "faces h w"],
     unit: Float[np.ndarray, " faces"],
     config: HolePlannerConfig,
+    exact: Bool[np.ndarray, " faces"] | None = None,
 ) -> Bool[np.ndarray, "faces h w"]:
     """Occluder on the face and what hangs on it outside, closed and dilated; the margin never grows over an open eye.
 
-    `face` is the projected face, `unit` the pixels from the eyes' middle to the chin.
+    `face` is the projected face, `unit` the pixels from the eyes' middle to the chin. Faces that are `exact` keep their
+    occluder's outline: no closing, no margin.
     """
+    grown = unit if exact is None else np.where(exact, 0.0, unit)
     near = masks.dilate(face, config.face_margin * unit)
     on_face = occluder & near
     body = masks.opening(occluder, config.strap * unit) & masks.dilate(near, config.reach * unit)
     hole = on_face | masks.components_touching(on_face | body, on_face)
-    hole = masks.fill_holes(masks.closing(hole, config.closing * unit))
-    return masks.dilate(hole, config.margin * unit) & ~(eyes & ~occluder)
+    hole = masks.fill_holes(masks.closing(hole, config.closing * grown))
+    return masks.dilate(hole, config.margin * grown) & ~(eyes & ~occluder)
 
 
 def canny(images: UInt8[np.ndarray, "faces h w 3"], sigma: float) -> Bool[np.ndarray, "faces h w"]:

@@ -116,3 +116,13 @@ def test_a_batch_equals_its_faces_alone():
         alone = planned(1, occluder=occluders[i : i + 1]).faces
         for name in HolePlanner.info.writes:
             assert np.array_equal(alone[name][0], together[name][i])
+
+
+def test_a_given_mask_keeps_its_outline():
+    occluder, face = np.zeros((2, 64, 64), bool), np.zeros((2, 64, 64), bool)
+    face[:, 8:56, 12:52] = True
+    occluder[:, 30:50, 16:30] = occluder[:, 30:50, 34:48] = True  # a notch of 4 pixels between two halves
+    none, unit = np.zeros_like(face), np.full(2, 40.0)
+    grown, kept = plan_hole(occluder, face, none, unit, HolePlannerConfig(), np.array([False, True]))
+    assert (kept == occluder[1]).all()
+    assert grown[40, 31:33].all() and grown.sum() > kept.sum()
