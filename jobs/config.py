@@ -57,6 +57,11 @@ class JobConfig(BaseModel):
         """Whether the operator of this section takes part in a run with this config."""
         return True
 
+    @property
+    def packed(self) -> bool:
+        """Whether the samples of a unit go into one tar."""
+        return False
+
     def expand(self, shards: list[Shard]) -> list[Shard]:
         """The shards of the input as this job works on them."""
         return shards

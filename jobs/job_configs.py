@@ -91,6 +91,11 @@ class SynthesizeConfig(JobConfig):
             raise ValueError(f"mask.basis: {self.mask.basis}, but fit.basis is {self.fit.basis}: give both the same")
         return self
 
+    @property
+    def packed(self) -> bool:
+        """As `pack` says."""
+        return self.pack
+
     def uses(self, section: str) -> bool:
         """Templates need no 3D fit."""
         return section not in ("align", "segment", "fit") or self.mask.kind == "worn"
@@ -123,6 +128,11 @@ class PairsConfig(JobConfig):
         if self.source.ignore_masks:
             raise ValueError("source.ignore_masks: true, but without masks there are no pairs")
         return self
+
+    @property
+    def packed(self) -> bool:
+        """As `pack` says."""
+        return self.pack
 
     def uses(self, section: str) -> bool:
         """Faces are looked for only when pictures are cut around them."""

@@ -108,9 +108,9 @@ def write(work: Work, unit: Unit, seconds: Seconds, read_bytes: int) -> UnitRepo
     """Commit a unit and tell what became of it."""
     start = time.perf_counter()
     storage = open_storage(work.config.output, work.config.storage)
-    config, pack = work.config, bool(getattr(work.config, "pack", False))
+    config = work.config
     threads = config.execution.write_threads
-    rows, written = commit_unit(storage, unit, work.fingerprint, work.versions, seconds, threads, config.job, pack)
+    rows, written = commit_unit(storage, unit, work.fingerprint, work.versions, seconds, threads, config.job, config.packed)
     return UnitReport(
         shard=unit.shard,
         part=unit.part,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from operators.batch import Batch
 from operators.images import ImageError, decode_rgb, encode
+from operators.inpaint.telea import Kind, continued
 from operators.types import REJECTED, OperatorConfig, OperatorInfo, option
 
 BASELINES = ("truth", "masked", "telea", "navier_stokes")
@@ -46,7 +46,7 @@ class BaselineFiller:
                 images[i] = batch.rows["truth_bytes"][i] or b""
                 if not images[i]:
                     batch.mark_row(i, REJECTED, self.info.name, "MissingTruthError", "the sample has no truth beside it")
-            elif baseline in ("telea", "navier_stokes"):
+            elif baseline == "telea" or baseline == "navier_stokes":
                 try:
                     images[i] = encode(self._filled(images[i], batch.rows["given_mask_bytes"][i], baseline))
                 except (ImageError, ValueError) as error:
@@ -55,19 +55,11 @@ class BaselineFiller:
         batch.rows["input_bytes"] = [old if old is not new else None for old, new in zip(before, images, strict=True)]
         return batch
 
-    def _filled(self, image: bytes, mask: bytes | None, baseline: str) -> UInt8[np.ndarray, "h w 3"]:
+    def _filled(self, image: bytes, mask: bytes | None, baseline: Kind) -> UInt8[np.ndarray, "h w 3"]:
         picture = decode_rgb(image)
         if not mask:
             return picture
         hole = decode_rgb(mask).max(-1) >= 128
         if hole.shape != picture.shape[:2]:
             raise ValueError(f"the mask is {hole.shape[1]}x{hole.shape[0]}, its picture {picture.shape[1]}x{picture.shape[0]}")
-        return fill(picture, hole, baseline, self.config.radius_px)
-
-
-def fill(
-    picture: UInt8[np.ndarray, "h w 3"], hole: Bool[np.ndarray, "h w"], method: str, radius_px: float
-) -> UInt8[np.ndarray, "h w 3"]:
-    """OpenCV's inpainting: fast marching (Telea 2004) or Navier-Stokes (Bertalmio et al. 2001)."""
-    how = cv2.INPAINT_TELEA if method == "telea" else cv2.INPAINT_NS
-    return cv2.inpaint(picture, hole.astype(np.uint8) * 255, radius_px, how)
+        return continued(picture, hole, baseline, self.config.radius_px)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 
+from operators.inpaint.telea import continued
 from operators.synthesize.base import HOLE_ONLY, OCCLUDER_TYPES, Layer, Outfit
 from operators.synthesize.coverage import OPAQUE, aim, size_for
 from operators.synthesize.occluders import occluder_layer
@@ -80,8 +80,8 @@ def dress(
         layer = occluder_layer(image, face.mesh, outfit, seed, coverage)
     elif outfit.type == HOLE_ONLY:
         mask = dresser(image, face, Outfit("surgical_blue"), seed, coverage, 0.0)
-        solid = (mask.alpha >= OPAQUE).astype(np.uint8)
-        filled = cv2.inpaint(image, solid, _TELEA_PX, cv2.INPAINT_TELEA)
+        solid = mask.alpha >= OPAQUE
+        filled = continued(image, solid, "telea", _TELEA_PX)
         return Layer(filled.astype(np.float32), solid.astype(np.float32))
     else:
         return dresser(image, face, outfit, seed, coverage, shadow)
