@@ -44,7 +44,7 @@ class TeleaInpainter(Inpainter):
 
     def fill(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:
         images = given.image.mul(255.0).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        holes, how = given.hole.cpu().numpy(), (self.config.kind, self.config.radius_px)
-        filled = [continued(image, hole, *how) for image, hole in zip(images, holes, strict=True)]
+        kind, radius_px = self.config.kind, self.config.radius_px
+        filled = [continued(image, hole, kind, radius_px) for image, hole in zip(images, given.hole.cpu().numpy(), strict=True)]
         result = torch.from_numpy(np.stack(filled)).to(given.image.device).permute(0, 3, 1, 2).to(torch.float32).div(255.0)
         return torch.where(given.hole[:, None], result, given.image)
