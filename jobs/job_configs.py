@@ -19,8 +19,13 @@ from operators.faces.paste import FacePasterConfig
 from operators.first_face import FaceChooserConfig
 from operators.hole import HolePlannerConfig
 from operators.images import ImageDecoderConfig
+from operators.inpaint.edgeconnect import EdgeConnectInpainterConfig
+from operators.inpaint.facefill3d import FaceFillInpainterConfig
+from operators.inpaint.lama import LamaInpainterConfig
+from operators.inpaint.mat import MatInpainterConfig
 from operators.inpaint.prior import PriorInpainterConfig
 from operators.inpaint.telea import TeleaInpainterConfig
+from operators.inpaint.tfill import TfillInpainterConfig
 from operators.inpaint.whole import BaselineFillerConfig
 from operators.metrics.features import FeatureExtractorConfig
 from operators.metrics.identity import IdentityEmbedderConfig
@@ -54,9 +59,21 @@ class ReconstructConfig(JobConfig):
     fit: MorphableFitterConfig = MorphableFitterConfig()
     render: FaceRendererConfig = FaceRendererConfig()
     hole: HolePlannerConfig = HolePlannerConfig()
-    inpaint: Annotated[PriorInpainterConfig | TeleaInpainterConfig, _KIND] = PriorInpainterConfig()
+    inpaint: Annotated[
+        PriorInpainterConfig
+        | TeleaInpainterConfig
+        | EdgeConnectInpainterConfig
+        | LamaInpainterConfig
+        | MatInpainterConfig
+        | TfillInpainterConfig
+        | FaceFillInpainterConfig,
+        _KIND,
+    ] = PriorInpainterConfig()
     paste: FacePasterConfig = FacePasterConfig()
     artifacts: ArtifactEncoderConfig = ArtifactEncoderConfig()
+    accept_licences: tuple[str, ...] = Field(
+        (), description="licences of non-commercial models whose terms you accept, such as CC-BY-NC-4.0; see docs/networks.md"
+    )
     storage: StorageConfig = StorageConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

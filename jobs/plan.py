@@ -20,8 +20,13 @@ from operators.faces.paste import FacePaster, FacePasterConfig
 from operators.first_face import FaceChooser, FaceChooserConfig
 from operators.hole import HolePlanner, HolePlannerConfig
 from operators.images import ImageDecoder, ImageDecoderConfig
+from operators.inpaint.edgeconnect import EdgeConnectInpainter, EdgeConnectInpainterConfig
+from operators.inpaint.facefill3d import FaceFillInpainter, FaceFillInpainterConfig
+from operators.inpaint.lama import LamaInpainter, LamaInpainterConfig
+from operators.inpaint.mat import MatInpainter, MatInpainterConfig
 from operators.inpaint.prior import PriorInpainter, PriorInpainterConfig
 from operators.inpaint.telea import TeleaInpainter, TeleaInpainterConfig
+from operators.inpaint.tfill import TfillInpainter, TfillInpainterConfig
 from operators.inpaint.whole import BaselineFiller, BaselineFillerConfig
 from operators.metrics.features import FeatureExtractor, FeatureExtractorConfig
 from operators.metrics.identity import IdentityEmbedder, IdentityEmbedderConfig
@@ -49,6 +54,11 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
     HolePlannerConfig: HolePlanner,
     PriorInpainterConfig: PriorInpainter,
     TeleaInpainterConfig: TeleaInpainter,
+    EdgeConnectInpainterConfig: EdgeConnectInpainter,
+    LamaInpainterConfig: LamaInpainter,
+    MatInpainterConfig: MatInpainter,
+    TfillInpainterConfig: TfillInpainter,
+    FaceFillInpainterConfig: FaceFillInpainter,
     FacePasterConfig: FacePaster,
     ArtifactEncoderConfig: ArtifactEncoder,
     WornMaskerConfig: FaceMasker,

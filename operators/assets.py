@@ -79,7 +79,10 @@ class BaseFile:
 
 @dataclass(frozen=True)
 class BaseEntry:
-    """A face base or network of the lock file: what it is, on which terms, and how a user gets it."""
+    """A face base or network of the lock file: what it is, on which terms, and how a user gets it.
+
+    `system` is the published system (`operators.checkpoints`) that a network's files are read as.
+    """
 
     name: str
     what: str
@@ -89,6 +92,7 @@ class BaseEntry:
     steps: tuple[str, ...]
     files: tuple[BaseFile, ...]
     ships: bool = False
+    system: str = ""
 
     @property
     def known(self) -> dict[str, str]:
@@ -237,9 +241,16 @@ class AssetStore:
             ) from error
 
     def _write(self, name: str, weights: dict[str, Tensor], metadata: dict[str, str]) -> Path:
-        path = self.path(name)
+        return self.write(self.path(name), weights, metadata)
+
+    def write(self, path: Path, weights: dict[str, Tensor], metadata: dict[str, str]) -> Path:
+        """A converted file, in place in one step whoever else writes it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        save_file({key: value.contiguous() for key, value in weights.items()}, temporary, metadata)
+        save_file(
+            {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in weights.items()},
+            temporary,
+            metadata,
+        )
         temporary.replace(path)
         return path
