@@ -52,11 +52,8 @@ def resized(
     smaller = both[:, :-1] / both[:, -1:].clamp_min(1e-3)
     shrinks = size[0] <= image.shape[-2] and size[1] <= image.shape[-1]
     marks = hole[:, None].to(image.dtype)
-    if shrinks:
-        covered = functional.adaptive_max_pool2d(marks, size)
-    else:
-        covered = functional.interpolate(marks, size, mode="bilinear")
-    return smaller.clamp(0, 1), covered[:, 0] > 0
+    grown = functional.adaptive_max_pool2d(marks, size) if shrinks else functional.interpolate(marks, size, mode="bilinear")
+    return smaller.clamp(0, 1), grown[:, 0] > 0
 
 
 def resized_back(painted: Float[Tensor, "faces 3 H W"], size: tuple[int, int]) -> Float[Tensor, "faces 3 h w"]:
