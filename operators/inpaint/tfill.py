@@ -24,3 +24,7 @@ class TfillInpainter(NetworkInpainter):
 
     info: ClassVar[OperatorInfo] = OperatorInfo("TfillInpainter", "1", READS, ("inpainted",), wants_gpu=True)
     config: TfillInpainterConfig
+
+    def prepare(self, network):
+        from operators.networks.packed import packed
+        return packed(network)

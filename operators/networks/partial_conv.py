@@ -82,13 +82,13 @@ class PartialConv2d(nn.Conv2d):
         self, input: Float[Tensor, "n c h w"], mask: Float[Tensor, "n 1 h w"]
     ) -> tuple[Float[Tensor, "n d H W"], Float[Tensor, "n 1 H W"]]:
         """The result, and the next mask: the known share of each window, a fraction and not a bit."""
+        assert self.bias is not None
         kernel, stride, padding = self.window
         total, ratio = seen_in_window(mask, kernel, stride, padding)
-        seen = total.clamp(0, 1)
-        raw = functional.conv2d(input * mask, self.weight, None, self.stride, self.padding)
-        if self.bias is None:
-            return raw * ratio, total / (kernel * kernel)
-        return torch.addcmul(self.bias[:, None, None] * seen, raw, ratio * seen), total / (kernel * kernel)
+        seen, share = total.clamp(0, 1), total / (kernel * kernel)
+        scale = ratio * seen
+        raw = super().forward(input * mask)
+        return raw.mul_(scale).add_(self.bias[:, None, None] * (seen - scale)), share
 
     @property
     def window(self) -> tuple[int, int, int]:
