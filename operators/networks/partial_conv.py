@@ -88,7 +88,7 @@ class PartialConv2d(nn.Conv2d):
         seen, share = total.clamp(0, 1), total / (kernel * kernel)
         scale = ratio * seen
         raw = super().forward(input * mask)
-        return raw.mul_(scale).add_(self.bias[:, None, None] * (seen - scale)), share
+        return raw.mul_(scale).addcmul_(self.bias[:, None, None], seen - scale), share
 
     @property
     def window(self) -> tuple[int, int, int]:
@@ -105,7 +105,8 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c *rest"], dim: int = 1) -> Float[Tensor, "n c *rest"]:
         """Channels along `dim`: 1 in maps, -1 in tokens."""
-        scale = x.float().square().mean(dim, keepdim=True).add(EPSILON).rsqrt()
+        length = torch.linalg.vector_norm(x, dim=dim, keepdim=True, dtype=torch.float32)
+        scale = (length.square() / x.shape[dim] + EPSILON).rsqrt()
         normed = x * scale.to(x.dtype)
         if self.alpha is None:
             return normed

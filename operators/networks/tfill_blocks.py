@@ -124,9 +124,10 @@ class MultiheadAttention(nn.Module):
         if known is None:
             out = functional.scaled_dot_product_attention(q, k, v)
         else:
+            logits = (q * q.shape[-1] ** -0.5) @ (k * known[:, None, :, None]).transpose(-1, -2)
             known = known[:, None, None]
-            logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-            out = (logits * torch.where(logits > 0, known, 1 / (known + 1e-5))).softmax(-1) @ v
+            less = 1 / (known * (known + 1e-5)) - 1  # for a negative logit, which was multiplied and is to be divided
+            out = torch.addcmul(logits, logits.clamp_max(0), less).softmax(-1) @ v
         return self.to_out(out.transpose(1, 2).reshape(x.shape))
 
     @staticmethod
@@ -184,9 +185,11 @@ class AttnAware(nn.Module):
     @staticmethod
     def _attend(q: Tensor, k: Tensor, own: Tensor, copied: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         logits = q @ k.transpose(-1, -2)
+        negative = logits.clamp_max(0)
         results, largest = [], []
         for mask, values in ((known, copied), (1 - known, own)):
-            largest.append((logits * mask).amax(-1))
-            weighed = logits * torch.where(logits > 0, mask, 1 / (mask + 1e-8))
+            weighed = logits * mask
+            largest.append(weighed.amax(-1))
+            weighed = weighed.addcmul_(negative, 1 / (mask + 1e-8) - mask)  # negative ones are divided instead
             results.append(weighed.softmax(-1) @ values)
         return *results, *largest
