@@ -28,6 +28,8 @@ def packed(network: nn.Module, tokens: int = 256) -> nn.Module:
     with torch.inference_mode():
         for module in network.modules():
             one: Any = module
+            if vars(one).keys() & {"_conv_forward", "forward"}:
+                continue  # packed already
             if isinstance(one, nn.Conv2d) and one.padding_mode == "zeros" and not isinstance(one.padding, str):
                 one._conv_forward = _Points(one, tokens) if _is_matrix(one) else _Convolution(one)
                 one.weight = None

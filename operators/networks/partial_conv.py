@@ -44,7 +44,8 @@ def scaled_lines(x: Float[Tensor, "n c h w"], rows: Line, columns: Line, origin:
         for i, factor in enumerate(line):
             if factor != 1.0:
                 values = x.select(axis, i)
-                values.copy_(torch.lerp(origin[:, None], values, factor) if origin is not None else values * factor)
+                scaled = values * factor if origin is None else torch.lerp(origin[:, None].to(values.dtype), values, factor)
+                values.copy_(scaled)
     return x
 
 
