@@ -10,6 +10,7 @@ python -m jobs.assets verify                   read everything that is here
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from operators.assets import AssetEntry, AssetError, AssetStore, BaseEntry, read_bases
@@ -124,9 +126,12 @@ def explain(base: BaseEntry, store: AssetStore) -> str:
 
 def convert_network(entry: BaseEntry, paths: Sequence[str], store: AssetStore, any_bytes: bool) -> str:
     """Convert the weights that a user obtained into the cache and say what they are. Errors: AssetError."""
-    if len(paths) != 1 or not Path(paths[0]).is_file():
-        raise AssetError(f"convert {entry.name}: name its one file: `python -m jobs.assets explain {entry.name}`")
+    if len(paths) != 1 or not Path(paths[0]).exists():
+        one = "file or folder" if entry.system else "file"
+        raise AssetError(f"convert {entry.name}: name its one {one}: `python -m jobs.assets explain {entry.name}`")
     file = Path(paths[0])
+    if entry.system:
+        return convert_official(entry, file, store, any_bytes)
     digest = store.install_obtained(entry.name, file, any_bytes)
     known = [item.sha256 for item in entry.files if item.sha256]
     count = sum(value.numel() for value in store.weights(entry.name).values())
@@ -136,6 +141,38 @@ def convert_network(entry: BaseEntry, paths: Sequence[str], store: AssetStore, a
         f"{file.name:34} sha256 {digest} ({verdict})",
         f"{entry.name}: {count} numbers; {entry.licence}",
         f"written: {store.path(entry.name)}",
+    ])  # fmt: skip
+
+
+def own_entry(entry: BaseEntry, name: str, store: AssetStore) -> BaseEntry:
+    """The entry for a user's own weights of the same system under a name of their own. Errors: AssetError."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name) or name in store.networks or not entry.system:
+        raise AssetError(
+            f"--name {name}: expected a new name of small letters, digits, _ . -, for a network of a published system"
+        )
+    return replace(entry, name=name, files=())
+
+
+def convert_official(entry: BaseEntry, path: Path, store: AssetStore, any_bytes: bool) -> str:
+    """Convert a published system's official files into the cache and say what they are. Errors: AssetError."""
+    from operators.checkpoints.files import sha256_of_file
+    from operators.checkpoints.open import convert as convert_checkpoint
+    from operators.checkpoints.registry import system_of
+
+    system = system_of(entry.system)
+    digests = {file.name: sha256_of_file(file) for file in system.find(path)}
+    for name, digest in digests.items():
+        known = entry.known.get(name, "")
+        if known and not any_bytes and not digest.startswith(known):
+            raise AssetError(f"{name}: expected sha256 {known}, got {digest}: not used; --any-bytes takes it all the same")
+    written = convert_checkpoint(system, path, store, entry.name)
+    lines = [f"{name:34} sha256 {digest} ({_verdict(entry.known, name, digest)})" for name, digest in sorted(digests.items())]
+    accept = f"--accept_licences {system.licence} " if system.non_commercial else ""
+    return "\n".join([
+        *lines,
+        f"{entry.name}: {system.title}; {system.licence}: {system.terms}",
+        f"written: {written}",
+        f"use it:  {accept}--…checkpoint {entry.name}   (docs/networks.md)",
     ])  # fmt: skip
 
 
@@ -162,7 +199,7 @@ def convert(base: BaseEntry, paths: Sequence[str], folder: Path, modes: Sequence
 def _verdict(known: dict[str, str], name: str, digest: str) -> str:
     if name not in known:
         return "recorded"
-    return "verified" if known[name] == digest else "NOT the known file"
+    return "verified" if digest.startswith(known[name]) else "NOT the known file"
 
 
 def _verify(store: AssetStore, folder: Path) -> None:
@@ -211,6 +248,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("name", help="network or face base")
     made.add_argument("paths", nargs="*", help="its files, or folders that hold them")
     made.add_argument(
+        "--name",
+        dest="name_as",
+        metavar="NAME",
+        help="a name of your own for weights that you trained: convert tfill_ffhq FOLDER --name anna",
+    )
+    made.add_argument(
         "--modes", nargs=3, type=int, metavar=("IDENTITY", "EXPRESSION", "ALBEDO"), help="how many modes of a base to keep"
     )
     made.add_argument("--any-bytes", action="store_true", help="convert although a file is not the publicly known one")
@@ -231,7 +274,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.command == "explain":
                 print(explain(there[options.name], store))
             elif options.name in store.networks:
-                print(convert_network(there[options.name], options.paths, store, options.any_bytes))
+                entry = store.networks[options.name]
+                if options.name_as:
+                    entry = own_entry(entry, options.name_as, store)
+                print(convert_network(entry, options.paths, store, options.any_bytes))
             else:
                 print(convert(bases[options.name], options.paths, folder, options.modes, options.any_bytes))
             return 0
