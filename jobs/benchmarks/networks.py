@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import torch
 
+from jobs.bench import Figures, Options, benchmark
+from jobs.plan import OPERATORS
+from operators.checkpoints.registry import system_of
 from operators.inpaint.base import FillInput
 from operators.inpaint.edgeconnect import EdgeConnectInpainterConfig
 from operators.inpaint.facefill3d import FaceFillInpainterConfig
 from operators.inpaint.lama import LamaInpainterConfig
 from operators.inpaint.mat import MatInpainterConfig
+from operators.inpaint.network import NetworkInpainterConfig
 from operators.inpaint.tfill import TfillInpainterConfig
 
 CONFIGS: tuple[NetworkInpainterConfig, ...] = (
