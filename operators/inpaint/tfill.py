@@ -49,13 +49,14 @@ class TfillInpainter(NetworkInpainter):
     def prepare(self, network: TFill) -> TFill:  # type: ignore[override]
         """Without the second stage where it is off; weights in the order that the device reads them."""
         if self.config.refine == "on" and network.G_Ref is None:
-            found = "only the first stage's networks"
-            raise CheckpointError(self.config.checkpoint or "TFill", "latest_net_G_Ref.pth", found, f"set refine to auto, or give {GIVE}")
+            name, found = self.config.checkpoint or "TFill", "only the first stage's networks"
+            raise CheckpointError(name, "latest_net_G_Ref.pth", found, f"set refine to auto, or give {GIVE}")
         if self.config.refine == "off":
             network = TFill(network.E, network.T, network.G).eval()
         if torch.device(self.device).type == "cpu" and self.config.precision == "float32":
             packed(network)
-        return network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
 
     def paint(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:
         size = (given.image.shape[-2], given.image.shape[-1])

@@ -7,36 +7,42 @@ of one thread: 256 tokens times 512x2048 at 48 billion multiply-adds a second, p
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _NAMES = ("_convolution_pointwise", "_linear_pointwise", "_reorder_convolution_weight", "_reorder_linear_weight")
 _PLAIN: tuple[str, list[float], str] = ("none", [], "")  # no activation behind the operation
 
 
-def packed(network: nn.Module, tokens: int = 256) -> nn.Module:
+def packed(network: Network, tokens: int = 256) -> Network:
     """The same network, its convolutions (2-d, zero padding) and matrices packed in place, in channels-last order.
 
-    For float32 inference on the CPU from here on: it can't be moved, saved or trained any more. `tokens` is how many rows matrices
-    are packed for; any number works. Without oneDNN the network comes back as it is.
+    For float32 inference on the CPU from here on: it can't be moved, saved or trained any more. `tokens` is how many rows
+    matrices are packed for; any number works. Without oneDNN the network comes back as it is.
     """
     if not (torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in _NAMES)):
         return network
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():
         for module in network.modules():
-            one: Any = module
-            if vars(one).keys() & {"_conv_forward", "forward"}:
-                continue  # packed already
-            if isinstance(one, nn.Conv2d) and one.padding_mode == "zeros" and not isinstance(one.padding, str):
-                one._conv_forward = _Points(one, tokens) if _is_matrix(one) else _Convolution(one)
-                one.weight = None
-            elif type(one) is nn.Linear:
-                one.forward = _Matrix(one, tokens)
-                one.weight = None
+            found = _replacement(module, tokens)
+            if found is not None:
+                setattr(module, *found)
+                module.register_parameter("weight", None)
     return network
+
+
+def _replacement(module: nn.Module, tokens: int) -> tuple[str, Any] | None:
+    """Which method gives way to what; None for what can't be packed, or is."""
+    if vars(module).keys() & {"_conv_forward", "forward"}:
+        return None
+    if isinstance(module, nn.Conv2d) and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+        return "_conv_forward", _Points(module, tokens) if _is_matrix(module) else _Convolution(module)
+    return ("forward", _Matrix(module, tokens)) if type(module) is nn.Linear else None
 
 
 class _Convolution:

@@ -1,4 +1,4 @@
-"""TFill: C. Zheng, T.-J. Cham, J. Cai, D. Phung, Bridging Global Context Interactions for High-Fidelity Image Completion, CVPR 2022.
+"""TFill: C. Zheng et al., Bridging Global Context Interactions for High-Fidelity Image Completion, CVPR 2022.
 
 A checkpoint is a folder of bare state_dicts, `latest_net_E.pth` and so on; its options follow from their shapes.
 """
@@ -46,7 +46,7 @@ class TFill(nn.Module):
         self,
         image: Float[Tensor, "n 3 h w"],
         mask: Float[Tensor, "n 1 h w"],
-        noise: Mapping[str, Float[Tensor, "n 1 a b"]] | None = None,
+        noise: Mapping[str, Float[Tensor, "n 1 _ _"]] | None = None,
     ) -> Painted:
         """Both stages: image in [-1, 1], mask 1 = known, sides multiples of `multiple`, `noise` see `noise_sizes`."""
         coarse = self.coarse(image, mask, noise)
@@ -56,7 +56,7 @@ class TFill(nn.Module):
         self,
         image: Float[Tensor, "n 3 h w"],
         mask: Float[Tensor, "n 1 h w"],
-        noise: Mapping[str, Float[Tensor, "n 1 a b"]] | None = None,
+        noise: Mapping[str, Float[Tensor, "n 1 _ _"]] | None = None,
     ) -> Float[Tensor, "n 3 h w"]:
         """The first stage, which works at 256 x 256 whatever the picture's size."""
         size, fixed = (image.shape[-2], image.shape[-1]), (FIXED_PX, FIXED_PX)
@@ -115,7 +115,8 @@ def build(official: Official) -> TFill:
     parts = {name: _part(official.weights, name) for name in (*_COARSE, "G_Ref")}
     lacking = [f"{name}.pth" for name in _COARSE if not parts[name]]
     if lacking:
-        raise CheckpointError("TFill", " and ".join(lacking), f"only {', '.join(n for n, p in parts.items() if p)}", f"give {GIVE}")
+        found = ", ".join(name for name, part in parts.items() if part) or "none of its networks"
+        raise CheckpointError("TFill", " and ".join(lacking), found, f"give {GIVE}")
     encoder, transformer = _filled(parts["E"], _encoder, "E"), _filled(parts["T"], _transformer, "T")
     generator = _filled(parts["G"], _generator, "G")
     refined = _filled(parts["G_Ref"], _refined, "G_Ref") if parts["G_Ref"] else None

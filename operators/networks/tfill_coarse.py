@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -27,15 +28,15 @@ class Encoder(nn.Module):
         """`first` channels double at each level; `attention` is the hidden width of the middle's transformer layer, if any."""
         super().__init__()
         self.encode = PartialConv2d(channels, first, kernel, padding=(kernel - 1) // 2)
-        self.down = nn.ModuleList()
+        self.down: Any = nn.ModuleList()
         for i in range(levels):
             inputs, outputs = first << i, first << (i + 1)
-            level = nn.Module()
+            level: Any = nn.Module()
             level.downsample = DownSample(inputs, 2)
             level.block = nn.ModuleList(ResnetBlock(outputs if j else inputs, outputs, kernel) for j in range(blocks))
             self.down.append(level)
         last = first << levels
-        self.mid = nn.Module()
+        self.mid: Any = nn.Module()
         self.mid.block1 = ResnetBlock(last, last, kernel)
         if attention:
             self.mid.attn = TransformerEncoderLayer(last, attention)
@@ -77,7 +78,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.token_embed = PartialConv2d(inputs, embed, 1)
         self.pos_embed = Positions(embed, positions)
-        self.encoder_trans = nn.Module()
+        self.encoder_trans: Any = nn.Module()
         self.encoder_trans.layers = nn.ModuleList(TransformerEncoderLayer(embed, hidden, kernel) for _ in range(layers))
         self.to_token = nn.Sequential(PixelNorm(embed), nn.GELU(), nn.Conv2d(embed, outputs, 1))
 
@@ -108,21 +109,23 @@ class Generator(nn.Module):
     ):
         """`first` channels at full size; `attention`: hidden width of transformer layers; `constant`: shape of an added input."""
         super().__init__()
-        self.pos_embed = nn.Module() if constant else None
+        self.pos_embed: Any = nn.Module() if constant else None
         if self.pos_embed is not None:
             self.pos_embed.input = nn.Parameter(torch.zeros(constant))
         width = first << levels
         self.conv_in = PartialConv2d(embed, width, kernel, padding=(kernel - 1) // 2)
-        self.mid = nn.Module()
+        self.mid: Any = nn.Module()
         self.mid.block1 = ResnetBlock(width, width, kernel)
         if attention:
             self.mid.attn = TransformerEncoderLayer(width, attention)
         self.mid.block2 = ResnetBlock(width, width, kernel)
-        self.up = nn.ModuleList()
+        self.up: Any = nn.ModuleList()
         for i in range(levels):
-            inputs, outputs, level = width >> i, width >> (i + 1), nn.Module()
+            inputs, outputs = width >> i, width >> (i + 1)
+            level: Any = nn.Module()
             level.block = nn.ModuleList(ResnetBlock(outputs if j else inputs, outputs, kernel) for j in range(blocks))
-            level.attn = nn.ModuleList(TransformerEncoderLayer(outputs, attention) for _ in range(blocks * (attention > 0 and i == 0)))
+            layers = blocks if attention and i == 0 else 0
+            level.attn = nn.ModuleList(TransformerEncoderLayer(outputs, attention) for _ in range(layers))
             level.noise = nn.ModuleList(NoiseInjection() for _ in range(blocks * noise))
             level.out = ToRGB(outputs, channels, i > 0)
             level.upsample = UpSample(outputs)
@@ -132,8 +135,8 @@ class Generator(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "n c h w"],
-        mask: Float[Tensor, "n 1 H W"] | None = None,
-        noise: Mapping[str, Float[Tensor, "n 1 a b"]] | None = None,
+        mask: Float[Tensor, "n 1 _ _"] | None = None,
+        noise: Mapping[str, Float[Tensor, "n 1 _ _"]] | None = None,
     ) -> Float[Tensor, "n 3 H W"]:
         """`noise` holds a map for each name of `noise_sizes`; it is put where `mask` is 0. Without it there is none."""
         x = x if self.pos_embed is None else x + self.pos_embed.input
@@ -141,7 +144,7 @@ class Generator(nn.Module):
         x = self.mid.block2(self.mid.attn(x) if hasattr(self.mid, "attn") else x)
         skip = None
         for i, level in enumerate(self.up):
-            hole = None if mask is None or not noise else 1 - resized(mask, tuple(x.shape[-2:]))
+            hole = None if mask is None or not noise else 1 - resized(mask, (x.shape[-2], x.shape[-1]))
             for j, block in enumerate(level.block):
                 if noise and len(level.noise):
                     x = level.noise[j](x, noise[f"up.{i}.noise.{j}"], 1.0 if hole is None else hole)
@@ -153,4 +156,5 @@ class Generator(nn.Module):
 
     def noise_sizes(self, height: int, width: int) -> dict[str, tuple[int, int]]:
         """Size of each map of noise for tokens of this height and width; nothing for networks without noise."""
-        return {f"up.{i}.noise.{j}": (height << i, width << i) for i, level in enumerate(self.up) for j in range(len(level.noise))}
+        places = ((i, j) for i, level in enumerate(self.up) for j in range(len(level.noise)))
+        return {f"up.{i}.noise.{j}": (height << i, width << i) for i, j in places}

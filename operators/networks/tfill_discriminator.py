@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -54,6 +55,8 @@ class BiasedLeakyReLU(nn.Module):
 class Blur(nn.Module):
     """The binomial filter [1, 3, 3, 1] in both directions, padded for the strided convolution that follows."""
 
+    kernel: Tensor
+
     def __init__(self, next_kernel: int):
         super().__init__()
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
@@ -88,7 +91,7 @@ class Discriminator(nn.Module):
         """`widths` from the full size down to 4 px: one more than there are blocks, so that the size is 4 * 2^blocks."""
         super().__init__()
         first = nn.Sequential(EqualConv2d(channels, widths[0], 1), BiasedLeakyReLU(widths[0]))
-        blocks = [StyleBlock(inputs, outputs) for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)]
+        blocks = [StyleBlock(inputs, outputs) for inputs, outputs in pairwise(widths)]
         self.size = 4 << len(blocks)
         self.convs = nn.Sequential(first, *blocks)
         self.final_conv = nn.Sequential(EqualConv2d(widths[-1] + 1, final, 3, padding=1), BiasedLeakyReLU(final))
@@ -101,7 +104,8 @@ class Discriminator(nn.Module):
         """
         n = len(image)
         if tuple(image.shape[1:]) != (3, self.size, self.size) or n % min(n, _GROUP):
-            raise ValueError(f"expected n 3 {self.size} {self.size} with n below {_GROUP} or a multiple of it, got {tuple(image.shape)}")
+            expected = f"n 3 {self.size} {self.size} with n below {_GROUP} or a multiple of it"
+            raise ValueError(f"expected {expected}, got {tuple(image.shape)}")
         x = self.convs(image)
         group = min(n, _GROUP)
         spread = (x.reshape(group, n // group, *x.shape[1:]).var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3), keepdim=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,16 +22,17 @@ class RefinedGenerator(nn.Module):
             raise ValueError(f"expected at least 3 levels, got {levels}: attention is at 1/8 of the size")
         widths = [min(first << i, most) for i in range(levels + 1)]
         self.encode = PartialConv2d(channels, first, 3, padding=1)
-        self.down = nn.ModuleList()
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
-            level = nn.Module()
+        self.down: Any = nn.ModuleList()
+        for inputs, outputs in pairwise(widths):
+            level: Any = nn.Module()
             level.downsample = DownSample(inputs, 3)
             level.block = nn.ModuleList(ResnetBlock(outputs if j else inputs, outputs, 3) for j in range(blocks))
             self.down.append(level)
         self.mid = nn.ModuleList(ResnetBlock(widths[-1], widths[-1], 3) for _ in range(middle))
-        self.up = nn.ModuleList()
+        self.up: Any = nn.ModuleList()
         for i in range(levels):
-            inputs, outputs, level = widths[levels - i], widths[levels - i - 1], nn.Module()
+            inputs, outputs = widths[levels - i], widths[levels - i - 1]
+            level: Any = nn.Module()
             level.block = nn.ModuleList(ResnetBlock(outputs if j else inputs, outputs, 3) for j in range(blocks))
             if i == levels - 3:
                 level.attn = AttnAware(outputs, heads)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from operators.checkpoints.system import Official
+from operators.networks.packed import packed
 from operators.networks.tfill import TFill, build, discriminator
 from operators.networks.tfill_discriminator import Blur
 from tests.conformance.fixture import Fixture
@@ -46,7 +47,7 @@ def _outputs(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
         photo = torch.from_numpy(fixture.expected["img_u8"]).permute(2, 0, 1)[None].float() / 255 * 2 - 1
         assert rect is not None
         whole = rect_mask((1, 1, *photo.shape[2:]), map(int, rect[1].split(",")), inside=0.0, outside=1.0)
-        stages = network(photo, whole)
+        stages = packed(network)(photo, whole)  # as the inpainter runs it
         yield from (("pipe_coarse", stages.coarse), ("pipe_refined", stages.refined))
     for name in ("D", "D_Ref"):
         if f"net{name}_out" in wanted:
@@ -58,9 +59,7 @@ def _outputs(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
 def tfill(fixture: Fixture) -> TFill:
     """The network that the loader makes of the official keys."""
     names = [name for name in _GENERATORS if f"net{name}" in fixture.spec["networks"]]
-    return build(
-        Official({f"{name}.{key}": value for name in names for key, value in fixture.state(f"net{name}").items()})
-    )
+    return build(Official({f"{name}.{key}": value for name in names for key, value in fixture.state(f"net{name}").items()}))
 
 
 def _noisy(fixture: Fixture, tokens: Tensor, mask: Tensor) -> Tensor:
