@@ -25,7 +25,9 @@ def test_a_mixture_is_seen():
 @pytest.mark.parametrize("config", [config for config in CONFIGS if config.system != DRAWN], ids=lambda config: config.system)
 def test_everything_lies_where_the_network_is(config, monkeypatch):
     system = system_of(config.system)
-    operator = OPERATORS[type(config)](config, network=system.build(system.untrained()))
+    with monkeypatch.context() as there_is_none:
+        there_is_none.setattr(torch.nn.Module, "to", lambda self, device: self)
+        operator = OPERATORS[type(config)](config, device=DEVICE, network=system.build(system.untrained()))
     # What is made on the CPU from numbers, as it comes from there.
     for module in (seeds, edgeconnect, lama, mat, tfill):
         for name in ("normal", "uniform"):
@@ -35,6 +37,5 @@ def test_everything_lies_where_the_network_is(config, monkeypatch):
     given = scene(2, 256)
     with fake_gpu():
         move(operator.network)
-        operator.device = DEVICE
         painted = operator.paint(move_fields(given, "seeds"))
         assert painted.device.type == DEVICE and tuple(painted.shape) == (2, 3, 256, 256)
