@@ -228,9 +228,9 @@ def untrained() -> Official:
 SYSTEM = System(
     name="tfill",
     title="TFill",
-    licence="MIT; its README: for educational and academic research only",
+    licence="TFill-academic",
     non_commercial=True,
-    terms="research only; for a commercial licence ask the authors",
+    terms="code under MIT; its README: for educational and academic research only, commercial licences from the authors",
     page="https://github.com/lyndonzheng/TFill",
     give=GIVE,
     find=find,
