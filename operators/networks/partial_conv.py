@@ -40,13 +40,23 @@ def window_sums(length: int, kernel: int, stride: int, padding: int, known: Line
 def scaled_lines(x: Float[Tensor, "n c h w"], rows: Line, columns: Line, origin: Tensor | None = None) -> Tensor:
     """Each row and column times its factor, in place, as distances from `origin` (one per channel)."""
     x = x.clone() if x.requires_grad else x
+    centre = None if origin is None else origin[:, None, None].to(x.dtype)
     for axis, line in ((2, rows), (3, columns)):
-        for i, factor in enumerate(line):
-            if factor != 1.0:
-                values = x.select(axis, i)
-                scaled = values * factor if origin is None else torch.lerp(origin[:, None].to(values.dtype), values, factor)
-                values.copy_(scaled)
+        for where, factor in _changed(line):
+            values = x[:, :, where] if axis == 2 else x[:, :, :, where]
+            values.copy_(values * factor if centre is None else torch.lerp(centre, values, factor))
     return x
+
+
+@lru_cache(maxsize=1024)
+def _changed(line: Line) -> tuple[tuple[slice, float], ...]:
+    """The lines whose factor is not 1, those that lie opposite and share it together."""
+    found: list[tuple[slice, float]] = []
+    for i in range((len(line) + 1) // 2):
+        j = len(line) - 1 - i
+        both = [(slice(i, j + 1, max(j - i, 1)), line[i])]
+        found += both if line[i] == line[j] else [(slice(i, i + 1), line[i]), (slice(j, j + 1), line[j])]
+    return tuple((where, factor) for where, factor in found if factor != 1.0)
 
 
 class PartialConv2d(nn.Conv2d):
@@ -106,8 +116,11 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c *rest"], dim: int = 1) -> Float[Tensor, "n c *rest"]:
         """Channels along `dim`: 1 in maps, -1 in tokens."""
-        length = torch.linalg.vector_norm(x, dim=dim, keepdim=True, dtype=torch.float32)
-        scale = (length.square() / x.shape[dim] + EPSILON).rsqrt()
+        if x.stride(dim) == 1:  # channels last: one pass, but a slow one in any other order
+            power = torch.linalg.vector_norm(x, dim=dim, keepdim=True, dtype=torch.float32).square() / x.shape[dim]
+        else:
+            power = x.float().square().mean(dim, keepdim=True)
+        scale = (power + EPSILON).rsqrt()
         normed = x * scale.to(x.dtype)
         if self.alpha is None:
             return normed
