@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from operators import masks
 from operators.assets import AssetStore
 from operators.batch import Batch
+from operators.edges import canny
 from operators.segment.prompts import eye_line_and_scale, landmarks_in_crop
 from operators.segment.regions import LEFT_EYE, OVAL, RIGHT_EYE, hulls, polygons
 from operators.types import NOTHING_TO_FILL, OperatorConfig, OperatorInfo, option
@@ -108,19 +108,3 @@ def plan_hole(
     hole = on_face | masks.components_touching(on_face | body, on_face)
     hole = masks.fill_holes(masks.closing(hole, config.closing * grown))
     return masks.dilate(hole, config.margin * grown) & ~(eyes & ~occluder)
-
-
-def canny(images: UInt8[np.ndarray, "faces h w 3"], sigma: float) -> Bool[np.ndarray, "faces h w"]:
-    """Canny edges of the luminance (ITU-R 601): Gaussian of `sigma` pixels, 3 x 3 Sobel, hysteresis at 0.1 and 0.2.
-
-    The thresholds are on the unnormalised Sobel magnitude of a picture in [0, 1]. Canny, "A computational approach to
-    edge detection", PAMI 1986.
-    """
-    scale = 64.0
-    out = np.empty(images.shape[:3], bool)
-    for i, image in enumerate(images):
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255 * scale * 8
-        smooth = cv2.GaussianBlur(grey, (0, 0), sigma)
-        dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *axis).round().astype(np.int16) for axis in ((1, 0), (0, 1)))
-        out[i] = cv2.Canny(dx, dy, 0.1 * scale * 8, 0.2 * scale * 8, L2gradient=True) > 0
-    return out
