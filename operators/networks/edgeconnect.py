@@ -166,7 +166,7 @@ def generator_weights(state: Mapping[str, Tensor], file: Path | str) -> tuple[Ro
     weights = plain_weights(state, file, ("decoder.0", "decoder.3"))
     first = weights.get("encoder.1.weight")
     inputs = first.shape[1] if first is not None and first.ndim == 4 else 0
-    role = next((role for role, channels in CHANNELS.items() if channels[0] == inputs), "inpaint")
+    role: Role = "edge" if inputs == CHANNELS["edge"][0] else "inpaint"
     numbers = [int(key.split(".")[1]) for key in weights if key.startswith("middle.") and key.split(".")[1].isdecimal()]
     shape = {
         "blocks": min(max(numbers, default=7) + 1, _DEEPEST),
@@ -246,11 +246,12 @@ def build(official: Official) -> EdgeConnect:
 
 def untrained() -> Official:
     """Random weights of the published architecture."""
-    shapes: dict[Role, dict[str, Any]] = {role: {"blocks": 8, "width": 64, "block_bias": role == "inpaint"} for role in CHANNELS}
     weights: dict[str, Tensor] = {}
-    for role, shape in shapes.items():
-        weights |= drawn(Generator(*CHANNELS[role], **shape), f"{role}.")
-    return Official(weights, dict(shapes))
+    settings: dict[str, Any] = {}
+    for role, channels in CHANNELS.items():
+        settings[role] = {"blocks": 8, "width": 64, "block_bias": role == "inpaint"}
+        weights |= drawn(Generator(*channels, **settings[role]), f"{role}.")
+    return Official(weights, settings)
 
 
 SYSTEM = System(

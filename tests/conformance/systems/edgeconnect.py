@@ -74,22 +74,25 @@ def computed(fixture: Fixture) -> Iterator[tuple[str, np.ndarray]]:
         if described in spec["networks"]:
             yield from feature_maps(name, *judge(fixture, described)(x))
     if "img_u8" in fixture.expected:
-        yield from pipeline(both, fixture.expected["img_u8"], fixture.expected["mask_u8"])
+        said = re.search(r"sigma\s*=?\s*([\d.]+\d|\d)", str(spec.get("outputs", "")))
+        sigma = float(said[1]) if said else 2.0
+        yield from pipeline(both, sigma, fixture.expected["img_u8"], fixture.expected["mask_u8"])
 
 
-def pipeline(both: EdgeConnect, picture: np.ndarray, mask: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """test.py on one picture without resizing: its Canny map, and what `--model` 1, 2 and 3 save."""
+def pipeline(both: EdgeConnect, sigma: float, picture: np.ndarray, mask: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """test.py on one picture without resizing: its Canny map, and what `--model` 1 to 4 save."""
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     hole = torch.from_numpy(mask > 0)[None]
-    edges = canny_skimage(image, 2.0, ~hole)
+    edges = canny_skimage(image, sigma, ~hole)
     yield "pipe_gray", grey(image)[0, 0].numpy()
     yield "pipe_canny", edges[0].numpy().astype(np.uint8)
     known, m = edges[:, None].float(), hole[:, None].float()
     cases = {
         "model1": ("edge", False),
         "model2": ("inpaint", False),
-        "model3": ("joint", False),
-        "model3_merged_edges": ("joint", True),
+        "model3": ("edge_inpaint", False),
+        "model4": ("joint", False),
+        "model3_merged_edges": ("edge_inpaint", True),
     }
     for name, (mode, merged) in cases.items():
         made = both(image, known, m, mode, merged)
