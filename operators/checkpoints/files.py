@@ -104,7 +104,9 @@ def _torchscript(archive: zipfile.ZipFile, pickled: str) -> Any:
         if name not in storages:
             data = bytearray(archive.read(f"{folder}/data/{name}"))
             held = torch.frombuffer(data, dtype=torch.uint8).untyped_storage() if data else torch.UntypedStorage(0)
-            storages[name] = torch.TypedStorage(wrap_storage=held, dtype=of.dtype, _internal=True)
+            storages[name] = torch.TypedStorage(
+                wrap_storage=held, dtype=restricted.STORAGES[of.__name__.removesuffix("Storage")], _internal=True
+            )
         return storages[name]
 
     return restricted.loads(archive.read(pickled), storage)
