@@ -31,7 +31,7 @@ CONFIG = "config.yml"
 GIVE = f"the folder with {FILES[0]} and {FILES[1]} (and their {CONFIG}, if there is one)"
 PAGE = "https://github.com/knazeri/edge-connect"
 _TITLES: Mapping[Role, str] = {"edge": "EdgeConnect's edge generator", "inpaint": "EdgeConnect's inpainting generator"}
-_WIDEST, _DEEPEST, _LONGEST_CONFIG = 512, 64, 1 << 16
+_WIDEST, _DEEPEST, _LONGEST_CONFIG = 128, 32, 1 << 16
 
 
 def normed(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
