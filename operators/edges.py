@@ -31,6 +31,14 @@ def canny(images: UInt8[np.ndarray, "faces h w 3"], sigma: float) -> Bool[np.nda
     return out
 
 
+def fused(votes: UInt8[np.ndarray, "faces h w"], agreement: float) -> Bool[np.ndarray, "faces h w"]:
+    """Lines one pixel wide along which at least this share of the views found an edge (votes of 255 = all of them)."""
+    from skimage.morphology import skeletonize
+
+    thinned: Callable[..., Any] = skeletonize
+    return np.stack([thinned(agreed) for agreed in votes >= max(agreement * 255, 1)]).astype(bool)
+
+
 def grey(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
     """One channel, as scikit-image's rgb2gray weights it."""
     red, green, blue = (images[:, i : i + 1] * weight for i, weight in enumerate(GREY))

@@ -257,7 +257,7 @@ def untrained() -> Official:
 SYSTEM = System(
     name="edgeconnect",
     title="EdgeConnect",
-    licence="CC BY-NC 4.0",
+    licence="CC-BY-NC-4.0",
     non_commercial=True,
     terms="non-commercial use only, with credit to the authors",
     page=PAGE,
