@@ -243,9 +243,7 @@ def test_official_checkpoints_are_converted_under_the_locks_name_or_ones_own(cac
     name = next(name for name, network in AssetStore().networks.items() if network.system == "edgeconnect")
     assert assets.main(["convert", name, given, "--any-bytes"]) == 0
     said = capsys.readouterr().out
-    assert (
-        "sha256" in said and "CC-BY-NC-4.0" in said and f"checkpoint {name}" in said and "--accept_licences CC-BY-NC-4.0" in said
-    )
+    assert "sha256" in said and f"checkpoint {name}" in said and "--accept_licences CC-BY-NC-4.0" in said
     assert assets.main(["convert", name, given, "--name", "mine"]) == 0
     assert assets.main(["verify"]) == 0
     said = capsys.readouterr().out
