@@ -98,7 +98,7 @@ class EdgeConnect(nn.Module):
     `sigma` is the Canny scale that the weights were trained with, as far as their config.yml says.
     """
 
-    def __init__(self, edge: Generator | None, inpaint: Generator | None, sigma: float | None = None):
+    def __init__(self, edge: nn.Module | None, inpaint: nn.Module | None, sigma: float | None = None):
         super().__init__()
         self.edge, self.inpaint, self.sigma = edge, inpaint, sigma
 
