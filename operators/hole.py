@@ -30,7 +30,7 @@ class HolePlannerConfig(OperatorConfig):
     exact_given: bool = option(True, "a mask that came with the photo is taken as it is: neither dilated nor closed")
     edge_sigma_px: float = option(2.0, "Gaussian of the Canny edge map, at a crop of 256 pixels")
     edge_agreement: float = option(
-        0.5, "share of the views that must have an edge, where the renderer looked at several (render.edge_views_deg)"
+        0.3, "share of the views that must have an edge, where the renderer looked at several (render.edge_views_deg)"
     )
 
 

@@ -107,7 +107,7 @@ def test_edges_that_views_agree_on_take_the_place_of_one_views_but_for_its_outli
     render = np.where(face[..., None], np.uint8(90), np.uint8(0)).repeat(3, -1)
     render[0, 150:165, 110:146] = 220
     votes = np.zeros((1, SIZE, SIZE), np.uint8)
-    votes[0, 175:178, 110:150], votes[0, 140:143, 110:150] = 200, 100
+    votes[0, 175:178, 110:150], votes[0, 140:143, 110:150] = 200, 60
     batch = planned(render=render, render_mask=face, edge_votes=votes)
     edges = batch.faces["edge_map"] & batch.faces["hole"]
     assert edges[0, 176, 114:146].all()
