@@ -13,10 +13,10 @@ from operators.checkpoints.system import Official
 from operators.edges import canny_skimage, grey
 from operators.networks.edgeconnect import Discriminator, EdgeConnect, build, discriminator, generator_weights
 from tests.conformance.fixture import Fixture
-from tests.conformance.formula import binary, rect_mask, unit
+from tests.conformance.formula import binary, rect_mask, sym, unit
 
 INPUTS = ("img_u8", "mask_u8")
-_MAKERS = {"unit": lambda name, shape, _: unit(name, shape), "binary": binary}
+_MAKERS = {"unit": lambda name, shape, _: unit(name, shape), "sym": lambda name, shape, _: sym(name, shape), "binary": binary}
 
 
 def network(fixture: Fixture) -> EdgeConnect:
