@@ -140,7 +140,7 @@ class Joined(nn.Module):
 class FFCResNetGenerator(nn.Module):
     """LaMa's generator: picture without its hole and the hole (1) as channels in, a whole picture out.
 
-    `first_block` is the index in `model` where refinement cuts it.
+    `first_block` is the index in `model` where refinement cuts it; sides have to be multiples of `multiple`.
     """
 
     def __init__(self, settings: FfcSettings):
@@ -156,7 +156,7 @@ class FFCResNetGenerator(nn.Module):
             ratios = settings.downsample_conv_kwargs
             ratios = ratios.replaced(ratio_gout=body.ratio_gin) if last else ratios
             layers.append(FFC_BN_ACT(inner, outer, 3, ratios, stride=2, padding=1))
-        self.first_block = len(layers)
+        self.first_block, self.multiple = len(layers), 2**settings.n_downsampling * (2 if body.enable_lfu else 1)
         layers += [FFCResnetBlock(widths[-1], body, settings.padding_type) for _ in range(settings.n_blocks)]
         layers.append(Joined())
         layers += decoder(widths, settings.output_nc, settings.activation())

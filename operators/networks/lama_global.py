@@ -31,7 +31,10 @@ class ResnetBlock(nn.Module):
 
 
 class GlobalGenerator(nn.Module):
-    """Encoder, residual blocks, decoder; `first_block` is the index in `model` where refinement cuts it."""
+    """Encoder, residual blocks, decoder.
+
+    `first_block` is the index in `model` where refinement cuts it; sides have to be multiples of `multiple`.
+    """
 
     def __init__(self, settings: GlobalSettings):
         super().__init__()
@@ -44,7 +47,7 @@ class GlobalGenerator(nn.Module):
         ]
         for inner, outer in pairwise(widths):
             layers += [nn.Conv2d(inner, outer, 3, 2, 1), nn.BatchNorm2d(outer), nn.ReLU()]
-        self.first_block = len(layers)
+        self.first_block, self.multiple = len(layers), 2**settings.n_downsampling
         layers += [ResnetBlock(widths[-1], settings.padding_type) for _ in range(settings.n_blocks)]
         layers += decoder(widths, settings.output_nc, settings.activation())
         self.model = nn.Sequential(*layers)

@@ -12,6 +12,7 @@ from operators.checkpoints.system import Official
 from operators.inpaint.lama_refinement import Refinement, scales
 from operators.networks.lama import BIG_LAMA, SYSTEM, empty, generator_weights
 from operators.networks.lama_config import settings_of
+from operators.networks.lama_fused import fused
 from tests.conformance.fixture import Fixture
 from tests.conformance.formula import keys_of, rect_mask, state_of
 
@@ -38,6 +39,6 @@ def outputs(fixture: Fixture) -> Iterator[tuple[str, np.ndarray]]:
     else:
         hole = rect_mask((1, 1, *image.shape[2:]), given["mask_rect"])
     options = Refinement(**{field.name: given[field.name] for field in fields(Refinement) if field.name in given})
-    for i, (filled, mask) in enumerate(scales(network, image, hole, options)):  # type: ignore[arg-type]
+    for i, (filled, mask) in enumerate(scales(fused(network), image, hole, options)):  # type: ignore[arg-type]
         yield f"scale{i}", filled.numpy()
         yield f"scale{i}_mask_sum", np.array([float(mask.sum())])
