@@ -6,6 +6,7 @@ Outputs are those of the official network to float32 noise. Features may still b
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
@@ -104,13 +105,14 @@ def _is_plain(ffc: FFC) -> bool:
     return ffc.gate is None and (from_local or (whole and level))
 
 
-def _fused(layers: list[nn.Module]) -> list[nn.Module]:
+def _fused(layers: Iterable[nn.Module]) -> list[nn.Module]:
     out: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, FFC_BN_ACT):
             out += [_from_local(layer), nn.ReLU(inplace=True)]
         elif isinstance(layer, FFCResnetBlock):
-            out.append(Residual(FusedFFC(layer.conv1), FusedFFC(layer.conv2)))
+            both = [layer.conv1, layer.conv2]
+            out.append(Residual(*(_fused(both) if layer.conv1.ffc.convg2g is None else map(FusedFFC, both))))
         elif isinstance(layer, ResnetBlock):
             out.append(Residual(*_fused(list(layer.conv_block))))
         elif isinstance(layer, nn.BatchNorm2d):
