@@ -13,8 +13,7 @@ from operators.inpaint.base import READS, FillInput
 from operators.inpaint.lama_refinement import Refinement, refined
 from operators.inpaint.network import NetworkInpainter, NetworkInpainterConfig
 from operators.inpaint.sizes import pad_to_multiple
-from operators.networks.lama import Generator
-from operators.networks.lama_fused import fused
+from operators.networks.lama_fused import Prepared, fused
 from operators.types import OperatorInfo, option
 
 
@@ -45,7 +44,7 @@ class LamaInpainter(NetworkInpainter):
     info: ClassVar[OperatorInfo] = OperatorInfo("LamaInpainter", "1", READS, ("inpainted",), wants_gpu=True)
     config: LamaInpainterConfig
 
-    def prepare(self, network: Generator) -> Generator:
+    def prepare(self, network: Prepared) -> Prepared:
         return fused(network)
 
     def fill(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:

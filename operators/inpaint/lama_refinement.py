@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from operators.inpaint.sizes import pad_to_multiple, resized_back
-from operators.networks.lama import Generator
+from operators.networks.lama_fused import Prepared
 
 _EROSION = 15
 
@@ -35,7 +35,7 @@ class Refinement:
 
 
 def refined(
-    network: Generator, image: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], settings: Refinement
+    network: Prepared, image: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], settings: Refinement
 ) -> Float[Tensor, "1 3 h w"]:
     """A picture in [0, 1] with its hole (1) filled by refinement, at its own size.
 
@@ -46,7 +46,7 @@ def refined(
 
 
 def scales(
-    network: Generator, image: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], settings: Refinement
+    network: Prepared, image: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], settings: Refinement
 ) -> Iterator[tuple[Float[Tensor, "1 3 h2 w2"], Float[Tensor, "1 1 h2 w2"]]]:
     """The filled picture and its hole at every scale, the coarsest first."""
     front, rear = network.model[: network.first_block], network.model[network.first_block :]

@@ -6,22 +6,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import yaml
 from torch import Tensor, nn
 
 from operators.checkpoints.files import CheckpointError
 
-# What the official constructors also take, and the value with which it changes nothing.
+# Other options of the official constructors, and the value with which they change nothing; for the rest that is "off".
 _NEUTRAL: dict[str, Any] = {
-    **{"dilation": 1, "groups": 1, "bias": False, "fft_norm": "ortho", "conv_kind": "default", "norm_layer": "bn"},
-    **{"up_norm_layer": "bn", "dilation_block_kind": "simple", "se_kwargs": {}, "multidilation_kwargs": {}, "ffc_kwargs": {}},
-    **{"out_ffc_kwargs": {}, "spatial_transform_kwargs": {}, "affine": True, "second_dilation": 1},
-    **{"spatial_scale_mode": "bilinear"},
+    **{"dilation": 1, "second_dilation": 1, "groups": 1, "affine": True, "fft_norm": "ortho", "spatial_scale_mode": "bilinear"},
+    **{"conv_kind": "default", "norm_layer": "bn", "up_norm_layer": "bn", "dilation_block_kind": "simple"},
 }
 _LARGEST = {"input_nc": 64, "output_nc": 64, "ngf": 512, "n_downsampling": 6, "n_blocks": 64, "max_features": 4096}
 _MOST_YAML = 1 << 20
+
+
+Padding = Literal["reflect", "zeros", "replicate", "circular"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class GeneratorSettings:
     """What both kinds of generator have; defaults are those of the official code."""
 
     kind: ClassVar[str] = ""
+    paddings: ClassVar[tuple[str, ...]] = ()
 
     input_nc: int = 4
     output_nc: int = 3
@@ -72,8 +74,9 @@ class FfcSettings(GeneratorSettings):
     """`kind: ffc_resnet`: big-lama, lama-fourier."""
 
     kind: ClassVar[str] = "ffc_resnet"
+    paddings: ClassVar[tuple[str, ...]] = get_args(Padding)
 
-    padding_type: Literal["reflect", "zeros", "replicate", "circular"] = "reflect"
+    padding_type: Padding = "reflect"
     init_conv_kwargs: Ratios = Ratios()
     downsample_conv_kwargs: Ratios = Ratios()
     resnet_conv_kwargs: Ratios = Ratios()
@@ -84,6 +87,7 @@ class GlobalSettings(GeneratorSettings):
     """`kind: pix2pixhd_global`: lama-regular."""
 
     kind: ClassVar[str] = "pix2pixhd_global"
+    paddings: ClassVar[tuple[str, ...]] = ("reflect", "zero", "replicate")
 
     padding_type: Literal["reflect", "zero", "replicate"] = "reflect"
 
@@ -113,7 +117,9 @@ def read_config(path: Path) -> FfcSettings | GlobalSettings:
     return settings_of(block, path, config)
 
 
-def settings_of(block: Mapping[str, Any], file: Path | str, root: Mapping[str, Any] | None = None) -> FfcSettings | GlobalSettings:
+def settings_of(
+    block: Mapping[str, Any], file: Path | str, root: Mapping[str, Any] | None = None
+) -> FfcSettings | GlobalSettings:
     """A `generator:` block, checked. `root` is what its interpolations refer to. Errors: CheckpointError."""
     root = {"generator": block} if root is None else root
     given = {str(name): _resolved(value, root) for name, value in block.items()}
@@ -150,11 +156,19 @@ def _filled(kind: Any, given: Mapping[str, Any], file: Path | str, where: str, r
     for name, value in given.items():
         place = f"{where}.{name}"
         if name in known:
-            values[name] = _checked(name, value, known[name].default, file, place, root)
-        elif value and _NEUTRAL.get(name) != value or value is False and _NEUTRAL.get(name) is True:
+            default = kind.paddings if name == "padding_type" else known[name].default
+            values[name] = _checked(name, value, default, file, place, root)
+        elif not _changes_nothing(name, value):
             expected = f"a generator with {', '.join(known)}"
-            raise CheckpointError(file, expected, f"{place}: {str(value)[:60]}", "this option of the official code is not supported")
+            raise CheckpointError(
+                file, expected, f"{place}: {str(value)[:60]}", "this option of the official code is not supported"
+            )
     return kind(**values)
+
+
+def _changes_nothing(name: str, value: Any) -> bool:
+    """Settings of a part that some other option would have to turn on change nothing by themselves."""
+    return value is None or name.endswith("_kwargs") or (value == _NEUTRAL[name] if name in _NEUTRAL else not value)
 
 
 def _checked(name: str, value: Any, default: Any, file: Path | str, place: str, root: Mapping[str, Any]) -> Any:
@@ -165,23 +179,25 @@ def _checked(name: str, value: Any, default: Any, file: Path | str, place: str, 
         expected, fits = "a block of settings", False
     elif name == "add_out_act":
         expected, fits = "true, false, tanh or sigmoid", isinstance(value, bool) or value in ("tanh", "sigmoid")
-    elif name == "padding_type":
-        expected, fits = "reflect, replicate, zero(s) or circular", value in ("reflect", "replicate", "zeros", "zero", "circular")
+    elif isinstance(default, tuple):
+        expected, fits = " or ".join(default), value in default
     elif isinstance(default, bool):
         expected, fits = "true or false", isinstance(value, bool)
     elif isinstance(default, float):
-        expected, fits = "a share from 0 to 1", isinstance(value, int | float) and 0 <= value <= 1
+        expected, fits = "a share from 0 to 1", type(value) in (int, float) and 0 <= value <= 1
     else:
         most = _LARGEST[name]
         least = 0 if name in ("n_downsampling", "n_blocks") else 1
         expected, fits = f"{least} to {most}", type(value) is int and least <= value <= most
     if not fits:
-        raise CheckpointError(file, f"{place} {expected}", f"{value!r}"[:80], "take the config.yaml that belongs to the checkpoint")
-    return value
+        raise CheckpointError(
+            file, f"{place} {expected}", f"{value!r}"[:80], "take the config.yaml that belongs to the checkpoint"
+        )
+    return float(value) if isinstance(default, float) else value
 
 
 def settings_of_weights(weights: Mapping[str, Tensor], file: Path | str) -> FfcSettings | GlobalSettings:
-    """Settings as far as names and shapes tell: for files that come without a config. The output is a sigmoid, as in every release.
+    """Settings as far as names and shapes tell, for files without a config; the last layer is a sigmoid, as in all releases.
 
     Errors: CheckpointError.
     """

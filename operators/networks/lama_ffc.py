@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from operators.networks.lama_config import FfcSettings, Ratios
+from operators.networks.lama_config import FfcSettings, Padding, Ratios
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -30,13 +30,13 @@ class FourierUnit(nn.Module):
         return spectrum_to_map(torch.relu(self.bn(self.conv_layer(map_to_spectrum(x)))), x)
 
 
-def map_to_spectrum(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 2c h half"]:
+def map_to_spectrum(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n parts h half"]:
     """Orthonormal real FFT. In float32 whatever autocast says: cuFFT takes half precision for powers of two alone."""
     spectrum = torch.view_as_real(torch.fft.rfft2(x.float(), norm="ortho"))
     return spectrum.permute(0, 1, 4, 2, 3).flatten(1, 2)
 
 
-def spectrum_to_map(spectrum: Float[Tensor, "n 2c h half"], like: Float[Tensor, "n d h w"]) -> Float[Tensor, "n c h w"]:
+def spectrum_to_map(spectrum: Float[Tensor, "n parts h half"], like: Float[Tensor, "n d h w"]) -> Float[Tensor, "n c h w"]:
     """The way back, to the size and type of `like`."""
     parts = spectrum.float().unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2).contiguous()
     size = (like.shape[-2], like.shape[-1])
@@ -68,7 +68,7 @@ class SpectralTransform(nn.Module):
         return out if self.lfu is None else out + self.lfu(quarters(x[:, : x.shape[1] // 4])).tile(2, 2)
 
 
-def quarters(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 4c h2 w2"]:
+def quarters(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n quarters h2 w2"]:
     """The four quarters of a map of even size as channels: upper and lower left, upper and lower right."""
     left, right = torch.cat(x.chunk(2, -2), 1).chunk(2, -1)
     return torch.cat([left, right], 1)
@@ -77,7 +77,7 @@ def quarters(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 4c h2 w2"]:
 class FFC(nn.Module):
     """One fast Fourier convolution: local and global part, each from both, three by convolution and one by FFT."""
 
-    def __init__(self, inner: int, outer: int, kernel: int, ratios: Ratios, stride: int, padding: int, mode: str):
+    def __init__(self, inner: int, outer: int, kernel: int, ratios: Ratios, stride: int, padding: int, mode: Padding):
         super().__init__()
         in_g, out_g = int(inner * ratios.ratio_gin), int(outer * ratios.ratio_gout)
         in_l, out_l = inner - in_g, outer - out_g
@@ -99,11 +99,11 @@ class FFC(nn.Module):
         return _sum(_through(self.convl2l, x_l), from_g), _sum(from_l, _through(self.convg2g, x_g))
 
 
-class FFC_BN_ACT(nn.Module):
+class NormedFFC(nn.Module):
     """FFC, batch norm and ReLU of both parts."""
 
     def __init__(
-        self, inner: int, outer: int, kernel: int, ratios: Ratios, stride: int = 1, padding: int = 0, mode: str = "reflect"
+        self, inner: int, outer: int, kernel: int, ratios: Ratios, stride: int = 1, padding: int = 0, mode: Padding = "reflect"
     ):
         super().__init__()
         self.ffc = FFC(inner, outer, kernel, ratios, stride, padding, mode)
@@ -120,10 +120,10 @@ class FFC_BN_ACT(nn.Module):
 class FFCResnetBlock(nn.Module):
     """Two fast Fourier convolutions beside the identity."""
 
-    def __init__(self, channels: int, ratios: Ratios, mode: str):
+    def __init__(self, channels: int, ratios: Ratios, mode: Padding):
         super().__init__()
-        self.conv1 = FFC_BN_ACT(channels, channels, 3, ratios, padding=1, mode=mode)
-        self.conv2 = FFC_BN_ACT(channels, channels, 3, ratios, padding=1, mode=mode)
+        self.conv1 = NormedFFC(channels, channels, 3, ratios, padding=1, mode=mode)
+        self.conv2 = NormedFFC(channels, channels, 3, ratios, padding=1, mode=mode)
 
     def forward(self, x: Pair) -> Pair:
         y_l, y_g = self.conv2(self.conv1(x))
@@ -149,13 +149,13 @@ class FFCResNetGenerator(nn.Module):
         body = settings.resnet_conv_kwargs
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3),
-            FFC_BN_ACT(settings.input_nc, widths[0], 7, settings.init_conv_kwargs),
+            NormedFFC(settings.input_nc, widths[0], 7, settings.init_conv_kwargs),
         ]
         for i, (inner, outer) in enumerate(pairwise(widths)):
             last = i == settings.n_downsampling - 1
             ratios = settings.downsample_conv_kwargs
             ratios = ratios.replaced(ratio_gout=body.ratio_gin) if last else ratios
-            layers.append(FFC_BN_ACT(inner, outer, 3, ratios, stride=2, padding=1))
+            layers.append(NormedFFC(inner, outer, 3, ratios, stride=2, padding=1))
         self.first_block, self.multiple = len(layers), 2**settings.n_downsampling * (2 if body.enable_lfu else 1)
         layers += [FFCResnetBlock(widths[-1], body, settings.padding_type) for _ in range(settings.n_blocks)]
         layers.append(Joined())

@@ -15,16 +15,15 @@ from torch.nn import functional
 
 from operators.networks.lama_ffc import (
     FFC,
-    FFC_BN_ACT,
     FFCResnetBlock,
     FFCResNetGenerator,
     Joined,
+    NormedFFC,
     map_to_spectrum,
     spectrum_to_map,
 )
 from operators.networks.lama_global import GlobalGenerator, ResnetBlock
 
-Generator = FFCResNetGenerator | GlobalGenerator
 _CHANNELS_LAST = torch.channels_last
 
 
@@ -46,7 +45,7 @@ class FusedFFC(nn.Module):
     Convolutions from the local part to both, from the global one to the local one, and the spectral transform.
     """
 
-    def __init__(self, layer: FFC_BN_ACT):
+    def __init__(self, layer: NormedFFC):
         super().__init__()
         ffc, spectral = layer.ffc, layer.ffc.convg2g
         assert spectral is not None and isinstance(ffc.convg2l, nn.Conv2d)
@@ -87,14 +86,17 @@ class Residual(nn.Module):
         return self.layers(x) + x
 
 
-def fused(network: Generator) -> Generator | Fused:
+Prepared = FFCResNetGenerator | GlobalGenerator | Fused
+
+
+def fused(network: Prepared) -> Prepared:
     """The generator for inference. One of unusual settings (gates, local Fourier units, other shares) comes back as it is."""
-    if not all(_is_plain(layer) for layer in network.modules() if isinstance(layer, FFC)):
+    if isinstance(network, Fused) or not all(_is_plain(layer) for layer in network.modules() if isinstance(layer, FFC)):
         return network
     with torch.inference_mode(False), torch.no_grad():
         layers = list(network.model)
         front, rear = (_fused(some) for some in (layers[: network.first_block], layers[network.first_block :]))
-        return Fused([*front, *rear], len(front), network.multiple).to(memory_format=_CHANNELS_LAST).eval()
+        return Fused([*front, *rear], len(front), network.multiple).eval()
 
 
 def _is_plain(ffc: FFC) -> bool:
@@ -108,7 +110,7 @@ def _is_plain(ffc: FFC) -> bool:
 def _fused(layers: Iterable[nn.Module]) -> list[nn.Module]:
     out: list[nn.Module] = []
     for layer in layers:
-        if isinstance(layer, FFC_BN_ACT):
+        if isinstance(layer, NormedFFC):
             out += [_from_local(layer), nn.ReLU(inplace=True)]
         elif isinstance(layer, FFCResnetBlock):
             both = [layer.conv1, layer.conv2]
@@ -136,7 +138,7 @@ def _normed(layer: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
     return made
 
 
-def _from_local(layer: FFC_BN_ACT) -> nn.Conv2d:
+def _from_local(layer: NormedFFC) -> nn.Conv2d:
     """A fast Fourier convolution that has no global part to start from: one convolution to both parts."""
     local, both = layer.ffc.convl2l, [(layer.ffc.convl2l, layer.bn_l), (layer.ffc.convl2g, layer.bn_g)]
     assert isinstance(local, nn.Conv2d)
@@ -166,7 +168,8 @@ def _scaled(layer: nn.Module | None, scale: Tensor) -> Tensor:
 
 
 def _parameter(value: Tensor) -> nn.Parameter:
-    return nn.Parameter(value.float(), requires_grad=False)
+    value = value.float()
+    return nn.Parameter(value.contiguous(memory_format=_CHANNELS_LAST) if value.ndim == 4 else value, requires_grad=False)
 
 
 def pointwise(x: Float[Tensor, "n c h w"], weight: Tensor, bias: Tensor | None = None) -> Float[Tensor, "n d h w"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,8 +103,10 @@ def variants(folder: Path) -> dict[str, str]:
     trainer = nn.Module()
     trainer.generator = network()
     given = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
-    traced: Any = torch.jit.trace(Composited(trainer), given, strict=False, check_trace=False)
-    traced.save(str(script))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated as it is, it is how the file is made
+        traced: Any = torch.jit.trace(Composited(trainer), given, strict=False, check_trace=False)
+        traced.save(str(script))
     return {
         "regular": str(regular),
         "config above": str(above),
@@ -118,7 +121,7 @@ class Composited(nn.Module):
 
     def __init__(self, trainer: nn.Module):
         super().__init__()
-        self.model = trainer
+        self.model: Any = trainer
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         painted = self.model.generator(torch.cat([image * (1 - mask), mask], 1))
@@ -134,19 +137,21 @@ def _release(folder: Path, config: str, settings: FfcSettings | GlobalSettings) 
 def _checkpoint(path: Path, settings: FfcSettings | GlobalSettings, legacy: bool = False) -> None:
     path.parent.mkdir(parents=True)
     parts = {"generator": network(settings), "discriminator": NLayerDiscriminator(3, 4, 2)}
-    state = {f"{part}.{key}": value for part, module in parts.items() for key, value in formula_weights(module.state_dict()).items()}
+    state = {
+        f"{part}.{key}": value for part, module in parts.items() for key, value in formula_weights(module.state_dict()).items()
+    }
     state["loss_resnet_pl.impl.conv1.weight"] = torch.ones(4, 3, 3, 3)
     state["val_evaluator.scores.fid.model.bias"] = torch.ones(3)
-    with _foreign("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint") as callback:
-        with _foreign("omegaconf.dictconfig", "DictConfig") as config:
-            hyper = config()
-            hyper.__dict__["_content"] = {"generator": {"kind": "ffc_resnet"}}
-            contents = {
-                **{"epoch": 39, "global_step": 1, "pytorch-lightning_version": "1.2.9", "state_dict": state},
-                **{"callbacks": {callback: {"best_model_score": torch.tensor(0.5)}}, "hyper_parameters": hyper},
-                **{"optimizer_states": [{"state": {}, "param_groups": []}], "hparams_name": "config"},
-            }
-            torch.save(contents, path, _use_new_zipfile_serialization=not legacy)
+    callbacks = _foreign("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint")
+    with callbacks as callback, _foreign("omegaconf.dictconfig", "DictConfig") as config:
+        hyper = config()
+        hyper.__dict__["_content"] = {"generator": {"kind": "ffc_resnet"}}
+        contents = {
+            **{"epoch": 39, "global_step": 1, "pytorch-lightning_version": "1.2.9", "state_dict": state},
+            **{"callbacks": {callback: {"best_model_score": torch.tensor(0.5)}}, "hyper_parameters": hyper},
+            **{"optimizer_states": [{"state": {}, "param_groups": []}], "hparams_name": "config"},
+        }
+        torch.save(contents, path, _use_new_zipfile_serialization=not legacy)
 
 
 @contextmanager
