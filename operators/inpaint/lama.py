@@ -56,16 +56,14 @@ class LamaInpainter(NetworkInpainter):
     def paint(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:
         height, width = given.image.shape[-2:]
         hole = given.hole[:, None].to(given.image.dtype)
-        seen = torch.cat([given.image * (1 - hole), hole], 1)
-        return self.network(pad_to_multiple(seen, self._multiple(height, width)))[..., :height, :width]
+        multiple = max(8, self.network.multiple)
+        # two rows and columns at least where the network is coarsest: mirrored convolutions need them
+        multiple = multiple if min(height, width) > multiple else 2 * multiple
+        seen = pad_to_multiple(torch.cat([given.image * (1 - hole), hole], 1), multiple)
+        return self.network(seen)[..., :height, :width]
 
     def _refined(self, given: FillInput) -> Float[Tensor, "1 3 h w"]:
-        config, (height, width) = self.config, given.image.shape[-2:]
-        multiple = self._multiple(height, width)
-        settings = Refinement(config.n_iters, config.lr, config.min_side, config.max_scales, config.px_budget, multiple)
+        config = self.config
+        modulo = max(8, self.network.multiple)
+        settings = Refinement(config.n_iters, config.lr, config.min_side, config.max_scales, config.px_budget, modulo)
         return refined(self.network, given.image, given.hole[:, None].to(given.image.dtype), settings)
-
-    def _multiple(self, height: int, width: int) -> int:
-        """Smaller pictures get two rows and columns at the coarsest level, which mirrored convolutions need."""
-        least = max(8, self.network.multiple)
-        return least if min(height, width) > least else 2 * least

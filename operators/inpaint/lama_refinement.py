@@ -99,7 +99,9 @@ def _filled(
 ) -> Tensor:
     """One scale: a forward pass, or `n_iters` of them with a step after each but the last."""
     height, width = image.shape[-2:]
-    image, hole = (pad_to_multiple(x, settings.modulo, "reflect") for x in (image, hole))
+    # two rows and columns at least where the network is coarsest: mirrored convolutions need them
+    modulo = settings.modulo if min(height, width) > settings.modulo else 2 * settings.modulo
+    image, hole = (pad_to_multiple(x, modulo, "reflect") for x in (image, hole))
     with torch.no_grad():
         start = front(torch.cat([image * (1 - hole), hole], 1))
     pair = isinstance(start, tuple)

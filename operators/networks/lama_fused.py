@@ -75,6 +75,25 @@ class FusedFFC(nn.Module):
         return x + spectrum_to_map(spectrum, x)
 
 
+class ToPicture(nn.Module):
+    """A large convolution to very few channels: one along the columns to all columns of the kernel at once, and their sum.
+
+    Convolutions compute 16 channels at a time; so three of them with a 7x7 kernel cost a third of the time this way.
+    """
+
+    def __init__(self, layer: nn.Conv2d):
+        super().__init__()
+        self.channels, self.columns = layer.out_channels, layer.kernel_size[1]
+        self.weight = _parameter(layer.weight.permute(3, 0, 1, 2).flatten(0, 1)[..., None])
+        self.bias = _parameter(torch.zeros(self.channels) if layer.bias is None else layer.bias)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
+        parts = functional.conv2d(x, self.weight).unflatten(1, (self.columns, self.channels))
+        width = parts.shape[-1] - self.columns + 1
+        shifted = [parts[:, i, ..., i : i + width] for i in range(self.columns)]
+        return sum(shifted[1:], shifted[0] + self.bias[:, None, None])
+
+
 class Residual(nn.Module):
     """Layers beside the identity."""
 
@@ -121,6 +140,8 @@ def _fused(layers: Iterable[nn.Module]) -> list[nn.Module]:
             out[-1] = _normed(out[-1], layer)
         elif isinstance(layer, nn.ReLU):
             out.append(nn.ReLU(inplace=True))
+        elif isinstance(layer, nn.Conv2d) and layer.out_channels * layer.kernel_size[1] <= 32 and layer.stride == (1, 1):
+            out.append(ToPicture(layer))
         elif not isinstance(layer, Joined):
             out.append(layer)
     return out

@@ -70,6 +70,11 @@ def test_a_hole_of_nothing_or_everything_gives_numbers(everywhere):
     assert bool(torch.isfinite(out).all())
 
 
+def test_a_scale_of_a_few_pixels_is_possible():
+    image, hole = scene(32, 24)
+    assert bool(torch.isfinite(refined(fused(official.network()), image, hole, Refinement(n_iters=2, min_side=6))).all())
+
+
 def test_weights_stay_what_they_are():
     network = fused(official.network())
     before = {key: value.clone() for key, value in network.state_dict().items()}
