@@ -63,11 +63,15 @@ class FusedFFC(nn.Module):
         self.up = _parameter(_scaled(spectral.conv2, scale_g))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        wide = functional.pad(x, (1, 1, 1, 1), self.mode)
-        out = functional.conv2d(wide[:, : self.local], self.from_l, self.bias)
-        out[:, : self.local] += functional.conv2d(wide[:, self.local :], self.g2l)
-        out[:, self.local :] += pointwise(self._mixed(x[:, self.local :]), self.up)
-        return functional.relu_(out)
+        wide_l, wide_g = self._parts(functional.pad(x, (1, 1, 1, 1), self.mode))
+        to_l, to_g = self._parts(functional.conv2d(wide_l, self.from_l, self.bias))
+        to_l = functional.conv2d(wide_g, self.g2l).add_(to_l)
+        to_g = pointwise(self._mixed(self._parts(x)[1]), self.up).add_(to_g)
+        return functional.relu_(torch.cat([to_l, to_g], 1))
+
+    def _parts(self, x: Float[Tensor, "n c h w"]) -> tuple[Tensor, Tensor]:
+        local, whole = x.split([self.local, x.shape[1] - self.local], 1)
+        return local, whole
 
     def _mixed(self, x: Float[Tensor, "n g h w"]) -> Float[Tensor, "n half h w"]:
         x = functional.relu_(pointwise(x, self.down, self.down_bias))

@@ -14,6 +14,7 @@ from operators.inpaint.lama import LamaInpainter, LamaInpainterConfig
 from operators.networks.lama import SYSTEM, Generator, generator_weights
 from operators.networks.lama_config import settings_of
 from operators.networks.lama_discriminator import NLayerDiscriminator
+from operators.networks.lama_fused import fused
 from tests.conformance.fixture import Fixture
 from tests.conformance.formula import rect_mask, unit
 
@@ -61,8 +62,10 @@ def outputs(fixture: Fixture) -> Iterator[tuple[str, np.ndarray]]:
                 yield from ((f"{name}_feat{i}", level.numpy()) for i, level in enumerate(levels))
                 continue
             network = generator_of(fixture, name)
-            painted = network(torch.cat([image * (1 - hole), hole], 1))
-            yield f"{name}_pred", painted.numpy()
-            yield f"{name}_inpainted", (hole * painted + (1 - hole) * image).numpy()
+            seen = torch.cat([image * (1 - hole), hole], 1)
+            yield f"{name}_pred", network(seen).numpy()
+            if {f"{name}_inpainted", f"{name}_inpainted__stats"} & {*fixture.expected}:
+                painted = fused(network)(seen)  # the layers that run in a job
+                yield f"{name}_inpainted", (hole * painted + (1 - hole) * image).numpy()
             if "img_u8" in fixture.expected:
                 yield f"pipe_{name}_u8", predicted_levels(network, fixture.expected["img_u8"], fixture.expected["mask_u8"])
