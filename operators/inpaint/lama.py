@@ -25,7 +25,8 @@ class LamaInpainterConfig(NetworkInpainterConfig):
 
     kind: Literal["lama"] = option("lama", "LaMa with an official checkpoint")
     refine: bool = option(
-        False, "optimise features of finer scales against coarser ones: for crops larger than 1.4 times min_side, about 40 times slower"
+        False,
+        "optimise features of finer scales against coarser ones: for crops larger than 1.4 times min_side, about 40 times slower",
     )
     n_iters: int = option(15, "refine: forward passes per scale")
     lr: float = option(0.002, "refine: step of Adam")

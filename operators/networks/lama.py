@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -65,9 +66,11 @@ def read(files: Sequence[Path]) -> Official:
 
 
 def generator_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state_dict's generator by the names in it, in float32; all of it where no part is called so."""
-    for prefix in _PREFIXES:
-        inner = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    """A state_dict's generator by the names in it, in float32: what is called `generator.`, else what looks like it."""
+    first = re.compile(r"(.*\.)?model\.1\.(ffc\.convl2l\.)?weight")
+    alike = sorted({match[1] or "" for key in state if (match := first.fullmatch(key))}, key=len)
+    for prefix in (*_PREFIXES, *alike):
+        inner = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(f"{prefix}model.")}
         if inner:
             state = inner
             break

@@ -10,7 +10,7 @@ import yaml
 from operators.assets import AssetStore
 from operators.checkpoints.files import CheckpointError
 from operators.checkpoints.open import open_network
-from operators.checkpoints.system import Official
+from operators.checkpoints.system import Official, recognise
 from operators.networks.lama import BIG_LAMA, SYSTEM, empty, generator_weights
 from operators.networks.lama_config import GlobalSettings, settings_of, settings_of_weights
 from operators.networks.lama_discriminator import NLayerDiscriminator
@@ -134,6 +134,17 @@ def test_weights_that_do_not_fit_the_config_are_one_error():
             SYSTEM.build(Official(bad, settings))
     with pytest.raises(CheckpointError, match=r"missing"):
         SYSTEM.build(Official(weights, {"generator": {**official.FOURIER.as_json(), "n_blocks": 3}}))
+
+
+@pytest.mark.parametrize("prefix", ["", "generator.", "model.generator.", "net.inpainter."])
+def test_the_generator_is_found_and_recognised_whatever_holds_it(prefix):
+    for settings in (official.FOURIER, official.REGULAR):
+        weights = official.network(settings).state_dict()
+        held = {prefix + key: value for key, value in weights.items()} | {
+            "discriminator.model0.0.weight": torch.zeros(4, 3, 4, 4)
+        }
+        assert generator_weights(held).keys() == weights.keys()
+        assert recognise(held) is SYSTEM
 
 
 def test_counters_of_batches_may_be_missing():
