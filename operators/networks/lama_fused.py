@@ -119,6 +119,8 @@ def fused(network: Prepared) -> Prepared:
     with torch.inference_mode(False), torch.no_grad():
         layers = list(network.model)
         front, rear = (_fused(some) for some in (layers[: network.first_block], layers[network.first_block :]))
+        last = next(layer for layer in reversed(layers) if isinstance(layer, nn.Conv2d))
+        rear = [ToPicture(layer) if layer is last else layer for layer in rear]
         return Fused([*front, *rear], len(front), network.multiple).eval()
 
 
@@ -144,8 +146,6 @@ def _fused(layers: Iterable[nn.Module]) -> list[nn.Module]:
             out[-1] = _normed(out[-1], layer)
         elif isinstance(layer, nn.ReLU):
             out.append(nn.ReLU(inplace=True))
-        elif isinstance(layer, nn.Conv2d) and layer.out_channels * layer.kernel_size[1] <= 32 and layer.stride == (1, 1):
-            out.append(ToPicture(layer))
         elif not isinstance(layer, Joined):
             out.append(layer)
     return out

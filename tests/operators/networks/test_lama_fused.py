@@ -29,8 +29,14 @@ LOCAL = replace(FOURIER, resnet_conv_kwargs=Ratios(0.0, 0.0, False))
 
 @pytest.mark.parametrize(
     "settings",
-    [FOURIER, LOCAL, replace(FOURIER, padding_type="zeros"), REGULAR, replace(REGULAR, padding_type="zero")],
-    ids=["fourier", "no global part", "zeros", "regular", "regular zero"],
+    [
+        FOURIER,
+        LOCAL,
+        replace(FOURIER, padding_type="zeros"),
+        REGULAR,
+        replace(REGULAR, padding_type="zero", ngf=4, n_downsampling=0, add_out_act=False),
+    ],
+    ids=["fourier", "no global part", "zeros", "regular", "regular, tiny"],
 )
 def test_outputs_are_those_of_the_network(settings):
     network = made(settings)
