@@ -120,7 +120,7 @@ def fused(network: Prepared) -> Prepared:
         layers = list(network.model)
         front, rear = (_fused(some) for some in (layers[: network.first_block], layers[network.first_block :]))
         last = next(layer for layer in reversed(layers) if isinstance(layer, nn.Conv2d))
-        rear = [ToPicture(layer) if layer is last else layer for layer in rear]
+        rear = [ToPicture(last) if layer is last else layer for layer in rear]
         return Fused([*front, *rear], len(front), network.multiple).eval()
 
 
