@@ -67,7 +67,7 @@ class PartialConv2d(nn.Conv2d):
     """
 
     def forward(self, input: Float[Tensor, "n c h w"], known: Lines | None = None) -> Float[Tensor, "n d H W"]:
-        """`known`: how much of each row and column is (default: all of it). The input's own lines are scaled by it, in place."""
+        """`known`: how much of each row and column is (default: all). The input's lines are scaled by it in place."""
         kernel, _, padding = self.window
         if known is None and not padding:
             return super().forward(input)
@@ -108,20 +108,16 @@ class PartialConv2d(nn.Conv2d):
 
 
 class PixelNorm(nn.Module):
-    """Each pixel's channels over their root mean square, times a gain per channel; `alpha` is None once it is folded away."""
+    """Each pixel's channels over their root mean square, times a gain per channel."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.alpha: nn.Parameter | None = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.alpha = nn.Parameter(torch.ones(1, channels, 1, 1))
 
-    def forward(self, x: Float[Tensor, "n c *rest"], dim: int = 1) -> Float[Tensor, "n c *rest"]:
-        """Channels along `dim`: 1 in maps, -1 in tokens."""
-        if x.stride(dim) == 1:  # channels last: one pass, but a slow one in any other order
-            power = torch.linalg.vector_norm(x, dim=dim, keepdim=True, dtype=torch.float32).square() / x.shape[dim]
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Channels along axis 1; their squares are summed in float32."""
+        if x.stride(1) == 1:  # channels last: one pass, but a slow one in any other order
+            power = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32).square() / x.shape[1]
         else:
-            power = x.float().square().mean(dim, keepdim=True)
-        scale = (power + EPSILON).rsqrt()
-        normed = x * scale.to(x.dtype)
-        if self.alpha is None:
-            return normed
-        return normed * (self.alpha if dim == 1 else self.alpha.flatten())
+            power = x.float().square().mean(1, keepdim=True)
+        return x * (power + EPSILON).rsqrt().to(x.dtype) * self.alpha
