@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class Discriminator(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 256, 512), given: int = 3):
         super().__init__()
         self.l1 = _Unit(given, widths[0])
-        self.layers = nn.ModuleList(_Unit(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(_Unit(a, b) for a, b in pairwise(widths))
         self.outlayers = nn.ModuleList(_Out(width) for width in widths[1:])
 
     @classmethod
