@@ -120,7 +120,7 @@ def build(official: Official) -> FaceFill:
     return FaceFill(built["modelE"], built["modelR"], definition, built.get("modelO"), built.get("discI")).eval()
 
 
-def _filled(part: str, state: dict[str, Tensor], file: str) -> nn.Module:
+def _filled(part: str, state: dict[str, Tensor], file: str) -> Any:
     kind = PARTS[part]
     try:
         network = kind.like(state)
