@@ -36,7 +36,7 @@ class FaceFillInpainterConfig(NetworkInpainterConfig):
 
     kind: Literal["facefill3d"] = option("facefill3d", "3DFaceFill with official checkpoints and face definition")
     iterations: int = option(1, "passes; from the second on the encoder sees the completed face, as the paper describes")
-    window: float = option(0.78, "side of the square that the encoder sees, share of the crop's shorter side")
+    window: float = option(0.79, "side of the square that the encoder sees, share of the crop's shorter side")
     window_up: float = option(0.09, "how far that square's centre lies above the crop's, share of the crop's shorter side")
     parse: bool = option(True, "take no skin from what the segmentation calls background, where occ_ckpt.pth is given")
     stretch: bool = option(
@@ -103,9 +103,14 @@ class FaceFillInpainter(NetworkInpainter):
     def prepare(self, network: nn.Module) -> nn.Module:
         assert isinstance(network, FaceFill)
         parser = network.parser if self.config.parse else None
-        prepared = FaceFill(network.encoder, network.inpainter, network.definition, parser).eval()
+        prepared = FaceFill(
+            network.encoder,
+            network.inpainter.to(memory_format=torch.channels_last),
+            network.definition,
+            parser and parser.folded().to(memory_format=torch.channels_last),
+        )
         prepared.atlas = UvAtlas(network.definition)
-        return prepared
+        return prepared.eval()
 
     def paint(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:
         image, hole = given.image, given.hole

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class _Double(nn.Module):
@@ -26,6 +28,13 @@ class _Double(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.conv(x) + self.res_norm(self.res_conv(x)), inplace=True)
+
+    def fold(self) -> None:
+        """Batch norms into the convolutions before them."""
+        first, norm, act, second, last = self.conv
+        self.conv = nn.Sequential(fuse_conv_bn_eval(first, norm), act, fuse_conv_bn_eval(second, last))
+        if isinstance(self.res_conv, nn.Conv2d):
+            self.res_conv, self.res_norm = fuse_conv_bn_eval(self.res_conv, self.res_norm), nn.Identity()
 
 
 class _In(nn.Module):
@@ -90,6 +99,13 @@ class FaceParser(nn.Module):
         """A network of the sizes of these weights. Errors: KeyError when it has none of its kind."""
         first = state["inc.conv.conv.0.weight"]
         return cls(len(first), len(state["outc.conv.bias"]), first.shape[1], "up1.up.weight" in state)
+
+    def folded(self) -> FaceParser:
+        """The same network without batch norms."""
+        out = copy.deepcopy(self)
+        for block in [module for module in out.modules() if isinstance(module, _Double)]:
+            block.fold()
+        return out
 
     def forward(self, image: Float[Tensor, "faces 3 h w"]) -> Float[Tensor, "faces classes h w"]:
         levels = [self.inc(image)]
