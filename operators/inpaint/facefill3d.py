@@ -1,4 +1,4 @@
-"""3DFaceFill: the face is taken apart into shape, pose, light and albedo, the albedo is completed in UV space, and drawn again."""
+"""3DFaceFill: a face is taken apart into shape, pose, light and albedo, its albedo completed in UV space and drawn again."""
 
 from __future__ import annotations
 
@@ -98,18 +98,16 @@ class FaceFillInpainter(NetworkInpainter):
         network: nn.Module | None = None,
     ):
         super().__init__(config, assets, device, network)
+        self.atlas = UvAtlas(self.network.definition)
         self.rasterizer = select(config.rasterizer, device, perspective=False, cull_backfaces=True)
 
     def prepare(self, network: nn.Module) -> nn.Module:
         assert isinstance(network, FaceFill)
-        parser = network.parser if self.config.parse else None
-        prepared = FaceFill(
-            network.encoder,
-            network.inpainter.to(memory_format=torch.channels_last),
-            network.definition,
-            parser and parser.folded().to(memory_format=torch.channels_last),
-        )
-        prepared.atlas = UvAtlas(network.definition)
+        parser = network.parser.folded() if self.config.parse and network.parser is not None else None
+        prepared = FaceFill(network.encoder, network.inpainter, network.definition, parser)
+        for part in (prepared.inpainter, prepared.parser):
+            if part is not None:
+                part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return prepared.eval()
 
     def paint(self, given: FillInput) -> Float[Tensor, "faces 3 h w"]:
@@ -145,14 +143,14 @@ class FaceFillInpainter(NetworkInpainter):
         face = posed(net.definition, shape, scale, pose)
         vertices = window.in_crop(face)
         texture, visible = self._texture(image, skin, vertices, face)
-        shading = (shade(light, net.atlas.unwrap(face.normals)) * net.atlas.mapped).clamp_min(LEAST_SHADE)
+        shading = (shade(light, self.atlas.unwrap(face.normals)) * self.atlas.mapped).clamp_min(LEAST_SHADE)
         low, high = extent(texture, visible) if self.config.stretch else (0.0, 1.0)
         albedo = visible * (texture - low) / (high - low) / shading
         middle = albedo.amax((1, 2, 3), keepdim=True) / 2
         completed, _ = net.inpainter((albedo - middle) * visible, visible)
         texture = low + (high - low) * (completed.float() + middle) * shading
         height, width = image.shape[2:]
-        colours = net.atlas.wrap(texture.clamp(0, 1))
+        colours = self.atlas.wrap(texture.clamp(0, 1))
         return draw(colours, face.towards, vertices, net.definition, self.rasterizer, height, width)
 
     def _texture(
@@ -163,7 +161,7 @@ class FaceFillInpainter(NetworkInpainter):
         weight = skin[:, None].to(image.dtype)
         values = sample(torch.cat((image * weight, weight), 1), vertices)
         counts = face.towards & over(vertices, height, width)
-        together = self.network.atlas.unwrap(values, counts)
+        together = self.atlas.unwrap(values, counts)
         share = together[:, 3:]
         visible = (share >= 0.5).to(image.dtype)
         return visible * together[:, :3] / share.clamp_min(1e-3), visible

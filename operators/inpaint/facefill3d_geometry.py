@@ -33,14 +33,16 @@ def full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def run(*given: Any) -> Any:
         with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
-            return function(*(value.float() if isinstance(value, Tensor) and value.is_floating_point() else value for value in given))
+            return function(
+                *(value.float() if isinstance(value, Tensor) and value.is_floating_point() else value for value in given)
+            )
 
     return run
 
 
 @dataclass(frozen=True)
 class PosedFace:
-    """Vertices in the 224 px frame (x, y down, depth; px), and unit normals seen by the viewer: x right, y up, z to the viewer."""
+    """Vertices in the 224 px frame (x, y down, depth; px), and unit normals: x right, y up, z to the viewer."""
 
     vertices_px: Float[Tensor, "faces vertices 3"]
     normals: Float[Tensor, "faces vertices 3"]
@@ -110,12 +112,13 @@ def shade(light: Float[Tensor, "faces 27"], normal: Float[Tensor, "faces 3 h w"]
 
 
 @full_precision
-def sample(picture: Float[Tensor, "faces c h w"], vertices_px: Float[Tensor, "faces vertices 3"]) -> Float[Tensor, "faces vertices c"]:
+def sample(
+    picture: Float[Tensor, "faces c h w"], vertices_px: Float[Tensor, "faces vertices 3"]
+) -> Float[Tensor, "faces vertices c"]:
     """Bilinear values of a picture at its own pixel coordinates; its border goes on for ever."""
     size = vertices_px.new_tensor((picture.shape[3], picture.shape[2]))
     grid = 2 * vertices_px[:, None, :, :2] / size - 1
     return functional.grid_sample(picture, grid, padding_mode="border", align_corners=False)[:, :, 0].mT
-
 
 
 class UvAtlas(nn.Module):
@@ -165,7 +168,9 @@ def draw(
     The rasterizer has no perspective and drops triangles that look away.
     """
     weight = counts[..., None].to(colours.dtype)
-    drawn = interpolate(torch.cat((colours * weight, weight), 2), rasterizer(vertices_px, face.triangles, height, width), face.triangles)
+    drawn = interpolate(
+        torch.cat((colours * weight, weight), 2), rasterizer(vertices_px, face.triangles, height, width), face.triangles
+    )
     share = drawn[..., -1:]
     shown = share > 1e-3
     return torch.where(shown, drawn[..., :-1] / share.clamp_min(1e-3), 0.0).permute(0, 3, 1, 2), shown[..., 0]

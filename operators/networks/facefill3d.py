@@ -72,7 +72,8 @@ def find(path: Path) -> list[Path]:
     lacking = [name for name, file in needed.items() if file is None]
     if lacking:
         found = ", ".join(sorted(there)[:6]) or "no file"
-        raise CheckpointError(path, " and ".join(lacking), found, f"give {GIVE}")
+        more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        raise CheckpointError(path, f"{', '.join(lacking[:3])}{more}", found, f"give {GIVE}")
     files = [*networks, *(there[name] for name in (*RAW, *STATISTICS))]
     return [file for file in files if file is not None]
 
@@ -140,9 +141,9 @@ def untrained() -> Official:
 SYSTEM = System(
     name="facefill3d",
     title="3DFaceFill",
-    licence="MIT (code); the face definition derives from the Basel Face Model 2009: its licence, non-commercial research",
+    licence="BFM-2009",
     non_commercial=True,
-    terms="sign the Basel Face Model's licence; no inpainter (modelR) is published, train one with the project's code",
+    terms="code and networks are MIT; the face definition is the Basel Face Model's, non-commercial research, after signing",
     page="https://github.com/human-analysis/3dfacefill",
     give=GIVE,
     find=find,

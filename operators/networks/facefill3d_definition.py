@@ -122,7 +122,7 @@ def _indices(files: Mapping[str, Path], arrays: dict[str, np.ndarray], name: str
 def _npy(path: Path, count: int) -> np.ndarray:
     try:
         values = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, MemoryError) as error:
         raise _error(path, "an .npy file of plain numbers", type(error).__name__) from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.size != count:
         size = values.shape if isinstance(values, np.ndarray) else type(values).__name__

@@ -12,6 +12,12 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
+def _fused(convolution: nn.Module, norm: nn.Module) -> nn.Module:
+    if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        return fuse_conv_bn_eval(convolution, norm)
+    return convolution
+
+
 class _Double(nn.Module):
     """Two convolutions with a short cut."""
 
@@ -32,9 +38,8 @@ class _Double(nn.Module):
     def fold(self) -> None:
         """Batch norms into the convolutions before them."""
         first, norm, act, second, last = self.conv
-        self.conv = nn.Sequential(fuse_conv_bn_eval(first, norm), act, fuse_conv_bn_eval(second, last))
-        if isinstance(self.res_conv, nn.Conv2d):
-            self.res_conv, self.res_norm = fuse_conv_bn_eval(self.res_conv, self.res_norm), nn.Identity()
+        self.conv = nn.Sequential(_fused(first, norm), act, _fused(second, last))
+        self.res_conv, self.res_norm = _fused(self.res_conv, self.res_norm), nn.Identity()
 
 
 class _In(nn.Module):

@@ -62,24 +62,24 @@ def definition() -> dict[str, Tensor]:
 def write(folder: Path) -> str:
     """The project's own folders: checkpoints, datasets, results of a training run; `checkpoint` is the folder that holds them."""
     saved = folder / "results" / "3dfacefill_2020-11-01_10-00-00" / "Save"
-    place = {"networks": folder / "checkpoints", "data": folder / "datasets" / "3DMM_definition", "statistics": folder / "datasets"}
-    _write(place["networks"], place["data"], place["statistics"], saved / "checkpoint_recon_41.pth")
-    _save(saved / "checkpoint_recon.pth", {"modelR": {}, "epoch": 57})  # the last state that was no better than epoch 41
+    data = folder / "datasets"
+    write_to(folder / "checkpoints", data / "3DMM_definition", data, saved / "checkpoint_recon_41.pth")
     return str(folder)
 
 
 def variants(folder: Path) -> dict[str, str]:
     """Everything in one folder; the training state named itself; no segmentation; files of today's torch."""
     flat, named, bare, new = (folder / name for name in ("flat", "named", "bare", "new"))
-    _write(flat, flat, flat, flat / "checkpoint_recon.pth")
-    _write(named / "checkpoints", named / "3DMM_definition", named, named / "checkpoints" / "mine.pth")
-    _write(bare, bare, bare, bare / "checkpoint_recon_3.pth")
+    write_to(flat, flat, flat, flat / "checkpoint_recon.pth")
+    write_to(named / "checkpoints", named / "3DMM_definition", named, named / "checkpoints" / "mine.pth")
+    write_to(bare, bare, bare, bare / "checkpoint_recon_3.pth")
     (bare / "occ_ckpt.pth").unlink()
-    _write(new, new, new, new / "checkpoint_recon.pth", legacy=False)
+    write_to(new, new, new, new / "checkpoint_recon.pth", legacy=False)
     return {"flat": str(flat), "named": str(named / "checkpoints" / "mine.pth"), "bare": str(bare), "new": str(new)}
 
 
-def _write(networks: Path, data: Path, statistics: Path, trained: Path, legacy: bool = True) -> None:
+def write_to(networks: Path, data: Path, statistics: Path, trained: Path, legacy: bool = True) -> None:
+    """Each kind of file into its folder."""
     state = states()
     decoder = {"h6_0.conv2d.bias": torch.zeros(4)}
     _save(networks / "_3dmm_34.pth", {"modelE": _parallel(state["modelE"]), "modelDT": decoder, "epoch": 34}, legacy)

@@ -11,6 +11,7 @@ from operators.inpaint.facefill3d_geometry import UvAtlas, draw, posed, shade
 from operators.networks.facefill3d import SYSTEM, FaceFill
 from operators.networks.facefill3d_definition import FaceDefinition
 from operators.networks.facefill3d_drawn import drawn_definition
+from operators.networks.facefill3d_parser import FaceParser
 from operators.rasterize import select
 from tests.official import facefill3d as official
 
@@ -43,8 +44,11 @@ class Mirror(nn.Module):
         return torch.where(visible > 0, albedo, albedo.flip(3)), visible
 
 
-class Says(nn.Module):
+class Says(FaceParser):
     """A segmentation that calls the left half of the picture background."""
+
+    def __init__(self):
+        super().__init__(4)
 
     def forward(self, image):
         left = (torch.arange(image.shape[3]) < image.shape[3] // 2).float()
@@ -61,10 +65,10 @@ def scene():
     u, v = (UvAtlas(face).grid[:, k] for k in (0, 1))
     albedo = torch.stack((0.5 + 0.2 * torch.cos(4 * u), 0.5 + 0.2 * torch.cos(5 * v), 0.5 + 0.2 * torch.cos(3 * u) * v), 1)
     colours = albedo * shade(light, at.normals.mT[..., None])[..., 0].mT
-    assert 0.05 < colours[at.towards].min() and colours.max() < 1
-    scale = torch.tensor([0.5, 0.5, 1.0])
+    assert colours[at.towards].min() > 0.05 and colours.max() < 1
     rasterizer = select("numba", perspective=False, cull_backfaces=True)
-    picture, shown = draw(colours, at.towards, at.vertices_px * scale + torch.tensor([8.0, 8.0, 0.0]), face, rasterizer, SIZE, SIZE)
+    place = at.vertices_px * torch.tensor([0.5, 0.5, 1.0]) + torch.tensor([8.0, 8.0, 0.0])
+    picture, shown = draw(colours, at.towards, place, face, rasterizer, SIZE, SIZE)
     picture = torch.where(shown[:, None], picture, BACKGROUND)
     hole = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
     hole[:, 50:90, 82:120] = True
@@ -123,7 +127,7 @@ def test_no_skin_is_taken_from_what_is_called_background(scene):
     _, _, picture, _, hole = scene
     areas = []
     for parse in (True, False):
-        painter = inpainter(scene, Says(), parse=parse)
+        painter = inpainter(scene, Says().eval(), parse=parse)
         painter.fill(given(picture, hole))
         areas.append(float(painter.network.inpainter.visible.mean()))
     assert 0 < areas[0] < 0.6 * areas[1]

@@ -56,9 +56,9 @@ def test_a_face_that_turns_shows_one_side_and_hides_the_other(face):
 
 def test_normals_are_those_of_a_sphere():
     arrays = drawn_definition(65, 81, (1, 1))
-    arrays["3DMM_shape_basis.dat"][0] = torch.nn.functional.normalize(
-        arrays["3DMM_shape_basis.dat"][0].reshape(-1, 3), dim=1
-    ).flatten() * 1e5
+    arrays["3DMM_shape_basis.dat"][0] = (
+        torch.nn.functional.normalize(arrays["3DMM_shape_basis.dat"][0].reshape(-1, 3), dim=1).flatten() * 1e5
+    )
     arrays["shape_para_mean.npy"] *= 0
     ball = FaceDefinition(arrays)
     inner = (ball.mean[:, :2].abs() < 6e4).all(1)

@@ -1,3 +1,7 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +28,7 @@ def network(files):
     return SYSTEM.build(SYSTEM.read(SYSTEM.find(files[0])))
 
 
-def numbers(network):
+def numbers(network: Any):
     image = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
     with torch.inference_mode():
         return torch.cat([network.encoder(image).shape, network.inpainter(image, image[:, :1])[0].flatten(1)], 1)
@@ -33,14 +37,19 @@ def numbers(network):
 @pytest.mark.parametrize("layout", ["flat", "named", "bare", "new"])
 def test_every_layout_is_the_same_network(layout, network, tmp_path):
     given = official.variants(tmp_path)[layout]
-    opened = open_network("facefill3d", given, AssetStore(tmp_path / "cache"))
+    opened: Any = open_network("facefill3d", given, AssetStore(tmp_path / "cache"))
     assert torch.equal(numbers(opened), numbers(network))
     assert (opened.parser is None) == (layout == "bare") and opened.discriminator is not None
     assert torch.equal(opened.definition.modes, network.definition.modes)
 
 
-def test_the_best_training_state_is_taken_not_the_last(files):
-    assert "checkpoint_recon_41.pth" in [file.name for file in SYSTEM.find(files[0])]
+def test_the_best_training_state_is_taken_not_the_last(files, tmp_path):
+    folder, saved = shutil.copytree(files[0], tmp_path / "run"), Path("results/3dfacefill_2020-11-01_10-00-00/Save")
+    for name in ("checkpoint_recon.pth", "checkpoint_recon_7.pth"):  # states after the best one, and before it
+        (folder / saved / name).write_bytes(b"")
+    assert folder / saved / "checkpoint_recon_41.pth" in SYSTEM.find(folder)
+    (folder / saved / "checkpoint_recon_41.pth").unlink()
+    assert folder / saved / "checkpoint_recon_7.pth" in SYSTEM.find(folder)
 
 
 def test_spectral_norm_is_folded_along_the_output_axis_of_transposed_convolutions(network):
@@ -53,7 +62,7 @@ def test_spectral_norm_is_folded_along_the_output_axis_of_transposed_convolution
 
 def test_the_mirror_branch_sees_the_flipped_picture(network):
     albedo, visible = torch.rand(1, 3, 64, 96) - 0.5, torch.ones(1, 1, 64, 96)
-    swapped = AlbedoInpainter(8).eval()
+    swapped: Any = AlbedoInpainter(8).eval()
     state = network.inpainter.state_dict()
     exchanged = {key.replace("down1_flip.", "DOWN1.").replace("down1.", "down1_flip.").replace("DOWN1.", "down1."): value
                  for key, value in state.items()}  # fmt: skip
@@ -105,59 +114,55 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-7])
 
 
-def shorter(path):
-    path.write_bytes(path.read_bytes()[:-400])
+def changed(part, **tensors):
+    """One network's file with other tensors; None takes one away."""
+    state = official.states()[part] | {key.replace("__", "."): value for key, value in tensors.items()}
+    return lambda path: torch.save({part: {key: value for key, value in state.items() if value is not None}}, path)
 
 
-def save(path, contents):
-    torch.save(contents, path)
+FOREIGN = {"modelE": {"model.1.weight": torch.ones(2)}}
+WRONG = (
+    ("_3dmm_34.pth", cut, "damaged"),
+    ("_3dmm_34.pth", lambda path: torch.save({"modelDT": {}}, path), "'modelE'"),
+    ("_3dmm_34.pth", lambda path: torch.save(FOREIGN, path), "the official file of 3DFaceFill's modelE"),
+    ("_3dmm_34.pth", changed("modelE", k6_il__bias=None), "missing (k6_il.bias)"),
+    ("_3dmm_34.pth", changed("modelE", k7_shape__weight=torch.ones(9, 16), k7_shape__bias=torch.ones(9)), "shape coefficients"),
+    ("checkpoint_recon.pth", changed("modelR", outc__conv__weight_v=None), "without outc.conv.weight_v"),
+    ("checkpoint_recon.pth", changed("modelR", up4__feat_conv__conv__res_conv__bias=torch.ones(3)), "other shapes"),
+    ("3DMM_tri.dat", lambda path: path.write_bytes(b"\0" * 12), "indices from 1"),
+    ("3DMM_tri.dat", lambda path: path.write_bytes(path.read_bytes()[:-400]), "3 rows"),
+    ("3DMM_shape_basis.dat", lambda path: path.write_bytes(path.read_bytes()[:-400]), "rows of 1,071 numbers"),
+    ("3DMM_shape_basis.dat", cut, "a raw file"),
+    ("3DMM_tri_2d.dat", lambda path: path.write_bytes(b"\1\0\0\0" * 192), "192 x 224"),
+    ("shape_para_std.npy", lambda path: np.save(path, np.ones(7)), "one for each mode"),
+    ("shape_para_std.npy", lambda path: path.write_bytes(path.read_bytes()[:-30]), "plain numbers"),
+    ("shape_para_mean.npy", lambda path: np.save(path, np.array([{}] * 10, object), allow_pickle=True), "plain numbers"),
+    ("vertices_2d_u.dat", lambda path: np.full(17 * 21, np.nan, "<f4").tofile(path), "finite"),
+)
 
 
-def test_what_is_wrong_with_a_file_is_said(tmp_path):
-    kinds = {
-        "_3dmm_34.pth": {
-            "damaged": cut,
-            "modelE": lambda path: save(path, {"modelDT": {}}),
-            "missing": lambda path: save(path, {"modelE": {k: v for k, v in list(official.states()["modelE"].items())[:-2]}}),
-            "use kind lama|tensors of 3DFaceFill's modelE": lambda path: save(path, {"modelE": {"model.1.weight": torch.ones(2)}}),
-            "shape coefficients": lambda path: save(
-                path, {"modelE": official.states()["modelE"] | {"k7_shape.weight": torch.ones(9, 16), "k7_shape.bias": torch.ones(9)}}
-            ),
-        },
-        "checkpoint_recon.pth": {
-            "weight_v": lambda path: save(
-                path, {"modelR": {k: v for k, v in official.states()["modelR"].items() if k != "outc.conv.weight_v"}}
-            ),
-            "other shapes": lambda path: save(
-                path, {"modelR": official.states()["modelR"] | {"up4.feat_conv.conv.res_conv.bias": torch.ones(3)}}
-            ),
-        },
-        "3DMM_tri.dat": {"3DMM_tri.dat": lambda path: path.write_bytes(b"\0" * 12), "rows": shorter},
-        "3DMM_shape_basis.dat": {"numbers": shorter, "bytes": cut},
-        "3DMM_tri_2d.dat": {"192": lambda path: path.write_bytes(b"\1\0\0\0" * 192)},
-        "shape_para_std.npy": {"one for each mode": lambda path: np.save(path, np.ones(7)), "plain numbers": cut},
-        "vertices_2d_u.dat": {"finite": lambda path: np.full(17 * 21, np.nan, "<f4").tofile(path)},
-    }
-    folder = tmp_path / "files"
-    official._write(folder, folder, folder, folder / "checkpoint_recon.pth")
-    for name, cases in kinds.items():
-        good = (folder / name).read_bytes()
-        for said, spoil in cases.items():
-            spoil(folder / name)
-            with pytest.raises(CheckpointError) as error:
-                SYSTEM.build(SYSTEM.read(SYSTEM.find(folder)))
-            text = str(error.value)
-            assert name in text and any(word in text for word in said.split("|")), (name, said, text)
-            (folder / name).write_bytes(good)
-        (folder / name).unlink()
-        with pytest.raises(CheckpointError, match="expected"):
-            SYSTEM.find(folder)
-        (folder / name).write_bytes(good)
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flat")
+    official.write_to(folder, folder, folder, folder / "checkpoint_recon.pth")
+    return folder
 
 
-def test_numbers_in_object_arrays_are_not_unpickled(tmp_path):
-    folder = tmp_path / "files"
-    official._write(folder, folder, folder, folder / "checkpoint_recon.pth")
-    np.save(folder / "shape_para_mean.npy", np.array([{"a": 1}] * 10, object), allow_pickle=True)
-    with pytest.raises(CheckpointError, match="plain numbers"):
-        SYSTEM.read(SYSTEM.find(folder))
+@pytest.mark.parametrize(("name", "spoil", "said"), WRONG, ids=[f"{name}: {said}" for name, _, said in WRONG])
+def test_what_is_wrong_with_a_file_is_said(name, spoil, said, flat):
+    good = (flat / name).read_bytes()
+    try:
+        spoil(flat / name)
+        with pytest.raises(CheckpointError) as error:
+            SYSTEM.build(SYSTEM.read(SYSTEM.find(flat)))
+    finally:
+        (flat / name).write_bytes(good)
+    assert str(error.value).startswith(f"{name}: expected ") and said in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["_3dmm_34.pth", "checkpoint_recon.pth", "3DMM_tri.dat", "shape_para_std.npy"])
+def test_a_file_that_lacks_is_named(name, flat, tmp_path):
+    folder = shutil.copytree(flat, tmp_path / "files")
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=f"expected {name}, found .*give a folder with"):
+        SYSTEM.find(folder)
