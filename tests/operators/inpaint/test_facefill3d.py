@@ -5,6 +5,7 @@ from torch import nn
 from operators.assets import AssetStore
 from operators.checkpoints.files import CheckpointError
 from operators.checkpoints.system import Official
+from operators.inpaint import facefill3d
 from operators.inpaint.base import FillInput
 from operators.inpaint.facefill3d import FaceFillInpainter, FaceFillInpainterConfig, over
 from operators.inpaint.facefill3d_geometry import UvAtlas, draw, posed, shade
@@ -13,6 +14,7 @@ from operators.networks.facefill3d_definition import FaceDefinition
 from operators.networks.facefill3d_drawn import drawn_definition
 from operators.networks.facefill3d_parser import FaceParser
 from operators.rasterize import select
+from tests.fake_gpu import DEVICE, fake_gpu, move, move_fields
 from tests.official import facefill3d as official
 
 SIZE, MODES = 128, (3, 2)
@@ -104,6 +106,42 @@ def test_stretched_tones_are_taken_back(scene):
     assert (filled - picture).abs().amax(1)[hole & shown].mean() < 0.08
 
 
+class Darker(Mirror):
+    def forward(self, albedo, visible):
+        completed, confidence = super().forward(albedo, visible)
+        return completed - 0.1, confidence
+
+
+def test_a_step_at_the_border_is_taken_back_where_that_is_asked_for(scene):
+    _, _, picture, shown, hole = scene
+    off = []
+    for reach in (0.0, 0.1):
+        painter = inpainter(scene, blend_reach=reach)
+        painter.network.inpainter = Darker()
+        filled = painter.fill(given(picture, hole))
+        assert torch.equal(filled[:, :, ~hole[0]], picture[:, :, ~hole[0]])
+        border = hole & shown & (nn.functional.max_pool2d((~hole & shown)[:, None].float(), 5, 1, 2)[:, 0] > 0)
+        off.append([float((filled - picture).abs().amax(1)[where].mean()) for where in (border, hole & shown & ~border)])
+    (hard, hard_inside), (soft, soft_inside) = off
+    assert hard > 0.05 and soft < 0.4 * hard and soft_inside < hard_inside
+
+
+def test_all_but_the_drawing_lies_where_the_network_is(monkeypatch):
+    painter = FaceFillInpainter(FaceFillInpainterConfig(iterations=2, stretch=True, blend_reach=0.1), network=tiny())
+
+    def blank(colours, counts, vertices_px, face, rasterizer, height, width):
+        assert {given.device.type for given in (colours, counts, vertices_px, face.triangles)} == {DEVICE}
+        return colours.new_zeros(len(colours), 3, height, width), counts.new_zeros(len(colours), height, width)
+
+    monkeypatch.setattr(facefill3d, "draw", blank)
+    one = faces(2, 96, 96)
+    with fake_gpu():
+        move(painter.network)
+        move(painter.atlas)
+        painted = painter.paint(move_fields(one, "seeds"))
+        assert painted.device.type == DEVICE and painted.shape == one.image.shape
+
+
 def test_beside_the_face_the_surroundings_go_on(scene):
     _, _, picture, shown, hole = scene
     filled = inpainter(scene).fill(given(picture, hole))
@@ -146,6 +184,10 @@ def test_pixels_beyond_the_photo_are_not_skin(scene):
 
 @pytest.fixture(scope="module")
 def small():
+    return tiny()
+
+
+def tiny():
     weights = {f"data.{name}": value for name, value in official.definition().items()}
     weights |= {f"{part}.{key}": value for part, state in official.states().items() for key, value in state.items()}
     return SYSTEM.build(Official(weights))
@@ -216,7 +258,7 @@ def test_vertices_on_the_pictures_edge_lie_over_it():
     assert over(at, 4, 8)[0].tolist() == [True, True, False, False]
 
 
-@pytest.mark.parametrize("wrong", [{"iterations": 0}, {"window": 0.0}, {"window": 1.2}])
+@pytest.mark.parametrize("wrong", [{"iterations": 0}, {"window": 0.0}, {"window": 1.2}, {"blend_reach": -0.1}])
 def test_settings_that_mean_nothing_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
         FaceFillInpainterConfig(**wrong)
