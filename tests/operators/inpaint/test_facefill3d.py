@@ -127,14 +127,14 @@ def test_a_step_at_the_border_is_taken_back_where_that_is_asked_for(scene):
 
 
 def test_all_but_the_drawing_lies_where_the_network_is(monkeypatch):
-    painter = FaceFillInpainter(FaceFillInpainterConfig(iterations=2, stretch=True, blend_reach=0.1), network=tiny())
+    painter = FaceFillInpainter(FaceFillInpainterConfig(stretch=True, blend_reach=0.1), network=tiny())
 
     def blank(colours, counts, vertices_px, face, rasterizer, height, width):
         assert {given.device.type for given in (colours, counts, vertices_px, face.triangles)} == {DEVICE}
         return colours.new_zeros(len(colours), 3, height, width), counts.new_zeros(len(colours), height, width)
 
     monkeypatch.setattr(facefill3d, "draw", blank)
-    one = faces(2, 96, 96)
+    one = faces(1, 64, 64)
     with fake_gpu():
         move(painter.network)
         move(painter.atlas)

@@ -1,15 +1,20 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 from scipy.special import sph_harm_y
+from torch.nn import functional
 
+from operators.inpaint.facefill3d import over
 from operators.inpaint.facefill3d_geometry import UvAtlas, draw, full_precision, normals, posed, rotation_xyz, sample, shade
 from operators.networks.facefill3d_definition import FaceDefinition
 from operators.networks.facefill3d_drawn import drawn_definition
 from operators.rasterize import select
+from tests.conformance.formula import sym
+from tests.official import facefill3d as official
 
 MODES = 5
 
@@ -133,3 +138,55 @@ def test_geometry_stays_in_full_precision_under_autocast(face):
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(seen(face, (0.1, 0.2, 0.3)).vertices_px, plain)
         assert full_precision(lambda x: x @ x)(torch.ones(2, 2, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+OFFICIAL = Path(__file__).parent / "official" / "facefill3d_geometry.npz"
+"""What rendering.py of human-analysis/3dfacefill@1f85d72 gives for one face of tests.official.facefill3d, with its CUDA z-buffer
+stated again as a plain loop. Inputs are in it, but for the picture, the hole and the colours, which are below.
+"""
+
+
+@pytest.fixture(scope="module")
+def published():
+    with np.load(OFFICIAL, allow_pickle=False) as file:
+        arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+    face = FaceDefinition(official.definition())
+    return arrays, face, posed(face, arrays["shape"], arrays["scale"], arrays["pose"])
+
+
+def test_pose_normals_and_shade_are_the_published_ones(published):
+    arrays, face, at = published
+    columns, heights = arrays["vertices"][..., 0], arrays["vertices"][..., 1]
+    torch.testing.assert_close(at.vertices_px[..., 0] - 0.5, columns, atol=1e-4, rtol=0)
+    torch.testing.assert_close(at.vertices_px[..., 1] - 0.5, 224 - heights - 1, atol=1e-4, rtol=0)
+    torch.testing.assert_close(at.normals, arrays["normals"], atol=1e-5, rtol=0)
+    atlas = UvAtlas(face)
+    shading = shade(arrays["light"], atlas.unwrap(at.normals)) * atlas.mapped
+    torch.testing.assert_close(shading[:, :, ::3, ::3], arrays["shade"], atol=1e-5, rtol=0)
+
+
+def test_the_photo_in_uv_space_is_the_published_one(published):
+    arrays, face, at = published
+    picture = functional.interpolate(sym("facefill3d/geometry/img", (1, 3, 14, 14)), (224, 224), mode="bilinear")
+    known = torch.ones(1, 1, 224, 224)
+    known[..., 100:170, 90:180] = 0
+    atlas, counts = UvAtlas(face), arrays["vertex_mask"] > 0
+    assert torch.equal(counts, at.towards & over(at.vertices_px, 224, 224))
+    texture = atlas.unwrap(sample(picture, at.vertices_px), counts)[:, :, ::3, ::3]
+    there = arrays["texture_mask"][:, None].expand_as(texture)
+    torch.testing.assert_close(texture[there], arrays["texture"][there], atol=1e-5, rtol=0)
+    share = atlas.unwrap(sample(known, at.vertices_px), counts)
+    assert torch.equal(share[:, :, ::3, ::3] >= 0.5, arrays["visible"])
+
+
+def test_the_drawing_is_the_published_one_but_for_its_faults(published):
+    arrays, face, at = published
+    rows, columns = torch.arange(192.0)[:, None], torch.arange(256.0)
+    texture = torch.stack([0.5 * torch.sin(rows / 40 + k) + 0.4 * torch.cos(columns / (30 + 5 * k)) for k in range(3)])[None]
+    rasterizer = select("numba", perspective=False, cull_backfaces=True)
+    counts = arrays["vertex_mask"] > 0
+    drawn, shown = draw(UvAtlas(face).wrap(texture), counts, at.vertices_px, face, rasterizer, 224, 224)
+    drawn, shown, theirs = drawn[:, :, ::3, ::3], shown[:, ::3, ::3], arrays["drawn_mask"]
+    assert (shown != theirs).sum() <= 2 and theirs.sum() > 1500
+    off = (drawn - arrays["drawn"]).abs().amax(1)[shown & theirs]
+    assert (off < 1e-3).float().mean() > 0.95  # their median filter puts some pixels at edges into the wrong triangle
