@@ -145,9 +145,13 @@ class FaceFillInpainter(NetworkInpainter):
     def _completed(
         self, seen: Tensor, image: Tensor, skin: Tensor, window: _Window
     ) -> tuple[Float[Tensor, "faces 3 h w"], Bool[Tensor, "faces h w"]]:
-        """One pass: the whole face drawn over the crop, in [0, 1], and where it is."""
+        """One pass: the whole face drawn over the crop, in [0, 1], and where it is.
+
+        A face that the encoder has no finite numbers for is no number everywhere: nothing else would say so, as it is not drawn.
+        """
         net: Any = self.network
         shape, scale, pose, light = net.encoder.geometry(net.encoder.features(seen))
+        lost = ~torch.isfinite(torch.cat((shape, scale[:, None], pose, light), 1)).all(1)[:, None, None]
         face = posed(net.definition, shape, scale, pose)
         vertices = window.in_crop(face)
         texture, visible = self._texture(image, skin, vertices, face)
@@ -159,7 +163,8 @@ class FaceFillInpainter(NetworkInpainter):
         texture = low + (high - low) * (completed.float() + middle) * shading
         height, width = image.shape[2:]
         colours = self.atlas.wrap(texture.clamp(0, 1))
-        return draw(colours, face.towards, vertices, net.definition, self.rasterizer, height, width)
+        drawn, shown = draw(colours, face.towards, vertices, net.definition, self.rasterizer, height, width)
+        return drawn.masked_fill(lost[:, None], torch.nan), shown | lost
 
     def _texture(
         self, image: Tensor, skin: Tensor, vertices: Tensor, face: PosedFace

@@ -106,6 +106,26 @@ def test_stretched_tones_are_taken_back(scene):
     assert (filled - picture).abs().amax(1)[hole & shown].mean() < 0.08
 
 
+class Fragile(Knows):
+    """Its pose is no number in half precision."""
+
+    def geometry(self, image):
+        shape, scale, pose, light = super().geometry(image)
+        return shape, scale, torch.full_like(pose, torch.nan) if torch.is_autocast_enabled("cpu") else pose, light
+
+
+def test_a_face_without_finite_numbers_in_half_precision_is_done_again(scene):
+    _, light, picture, _, hole = scene
+    filled = []
+    for precision in ("float32", "bfloat16"):
+        painter = inpainter(scene, precision=precision)
+        painter.network.encoder = Fragile(light)
+        filled.append(painter.fill(given(picture, hole)))
+    assert torch.equal(*filled)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert bool(torch.isnan(painter.paint(given(picture, hole))[:, :, hole[0]]).all())
+
+
 class Darker(Mirror):
     def forward(self, albedo, visible):
         completed, confidence = super().forward(albedo, visible)
