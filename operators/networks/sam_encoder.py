@@ -44,7 +44,7 @@ class ImageEncoder(nn.Module):
         return self.encoder.neck(x.permute(0, 3, 1, 2))
 
     def _attended(self, block: Any, x: Tensor) -> Tensor:
-        count, height, width, channels = x.shape
+        count, height, width = x.shape[:3]
         attention, window = block.attn, block.window_size
         qkv = attention.qkv(x)
         if window:

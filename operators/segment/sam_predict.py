@@ -72,8 +72,8 @@ class Prediction(NamedTuple):
 
     def best(self) -> Prediction:
         """The mask with the highest predicted IoU."""
-        at = int(self.iou.argmax())
-        return Prediction(self.low_res[at : at + 1], self.iou[at : at + 1])
+        at = self.iou.argmax()[None]
+        return Prediction(self.low_res.index_select(0, at), self.iou.index_select(0, at))
 
 
 class SamBatch:
@@ -88,7 +88,7 @@ class SamBatch:
         self.by_ones = torch.device(sam.device).type == "cpu"
 
     @torch.inference_mode()
-    def embed(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Embedded:
+    def embed(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Embedded:
         """Embeddings of RGB pictures of any sizes. An image that half precision gives no numbers is done again in float32."""
         side, pixels = self.sam.image_encoder.img_size, scaled(pictures, self.sam.image_encoder.img_size)
         inputs = torch.zeros((len(pixels), 3, side, side), device=self.sam.device)
@@ -176,17 +176,24 @@ class SamBatch:
     @torch.inference_mode()
     def full_size(self, embedded: Embedded, prompts: Sequence[Prompt], found: Sequence[Prediction]) -> list[Tensor]:
         """Logits (masks, h, w) of every prediction at its image's own size; a mask is where they are above 0."""
-        return [
-            self.sam.postprocess_masks(one.low_res[None], embedded.scaled[p.image], embedded.sizes[p.image])[0]
-            for p, one in zip(prompts, found, strict=True)
-        ]
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for i, (prompt, one) in enumerate(zip(prompts, found, strict=True)):
+            key = (embedded.scaled[prompt.image], embedded.sizes[prompt.image], len(one.iou))
+            groups.setdefault(key, []).append(i)
+        out: list[Any] = [None] * len(found)
+        for (was, size, _), members in groups.items():
+            for some in self._parts(len(members), self.prompts):
+                low_res = torch.stack([found[i].low_res for i in members[some]])
+                for i, logits in zip(members[some], self.sam.postprocess_masks(low_res, was, size), strict=True):
+                    out[i] = logits
+        return out
 
     def _parts(self, count: int, most: int) -> list[slice]:
         step = 1 if self.by_ones else most
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
-def scaled(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], side: int) -> list[UInt8[np.ndarray, "h w 3"]]:
+def scaled(pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], side: int) -> list[UInt8[np.ndarray, "_ _ 3"]]:
     """Pictures with their longest side scaled to `side`, as SamPredictor does it: antialiased bilinear on 8 bits."""
     resize, out = ResizeLongestSide(side), list(pictures)
 
@@ -198,7 +205,7 @@ def scaled(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], side: int) -> list[UI
     return out
 
 
-def stability(logits: Float[Tensor, "*n h w"], threshold: float = 0.0) -> Float[Tensor, "*n"]:
+def stability_score(logits: Float[Tensor, "*n h w"], threshold: float = 0.0) -> Float[Tensor, "*n"]:
     """IoU between the masks of logits above +1 and above -1; 0 for an empty mask."""
     inner = (logits > threshold + STABILITY_OFFSET).sum((-2, -1))
     outer = (logits > threshold - STABILITY_OFFSET).sum((-2, -1))

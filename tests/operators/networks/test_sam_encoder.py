@@ -1,0 +1,84 @@
+import copy
+
+import pytest
+import torch
+
+from operators.networks import sam_encoder as subject
+from operators.networks.sam import sizes_in
+from operators.networks.sam_encoder import ImageEncoder, at_side, attend_fused, attend_in_cache
+from tests.official import sam as official
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+def plain_attention(q, k, v, table_h, table_w, scale):
+    """Every bias of the table written out, in float64."""
+    q, k, v, table_h, table_w = (x.double() for x in (q, k, v, table_h, table_w))
+    rows, columns = len(table_h), len(table_w)
+    scores = q @ k.mT * scale
+    for i in range(rows * columns):
+        for j in range(rows * columns):
+            along_h, along_w = table_h[i // columns, j // columns], table_w[i % columns, j % columns]
+            scores[:, i, j] += (q[:, i] * (along_h + along_w)).sum(-1)
+    return scores.softmax(-1) @ v
+
+
+@pytest.mark.parametrize("attend", [attend_in_cache, attend_fused])
+@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (3, 5)])
+@pytest.mark.parametrize("cached", [1, 64, 1 << 19])
+def test_attention_is_softmax_with_a_bias_by_row_and_by_column(monkeypatch, attend, rows, columns, cached):
+    monkeypatch.setattr(subject, "_CACHED", cached)
+    q, k, v = noise(3, 5, rows * columns, 8)
+    tables = noise(rows, rows, 8), noise(columns, columns, 8) / 2
+    assert difference(attend(q, k, v, *tables, 0.3).double(), plain_attention(q, k, v, *tables, 0.3)) < 1e-6
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_embeddings_are_those_of_the_package(monkeypatch, fused):
+    if fused:
+        monkeypatch.setattr(subject, "attend_in_cache", attend_fused)
+    encoder, pixels = official.network().image_encoder, noise(2, 3, 128, 128)
+    with torch.inference_mode():
+        assert difference(ImageEncoder(encoder)(pixels), encoder(pixels)) < 1e-6
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.bfloat16, 0.02), (torch.float16, 0.003)])
+def test_half_precision_comes_close(dtype, limit):
+    encoder, pixels = official.network().image_encoder, noise(1, 3, 128, 128)
+    with torch.inference_mode():
+        exact, half = ImageEncoder(encoder)(pixels), ImageEncoder(encoder, dtype)(pixels)
+    assert half.dtype == torch.float32 and 0 < difference(half, exact) < limit
+    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("side", [64, 48, 192])
+def test_another_side_is_what_the_package_does_with_resized_positions(side):
+    sam, pixels = official.network(), noise(1, 3, side, side)
+    other = at_side(sam, side)
+    assert sizes_in(other).image == side and other.prompt_encoder.mask_input_size == (side // 4, side // 4)
+    theirs = copy.deepcopy(sam.image_encoder)
+    theirs.pos_embed = other.image_encoder.pos_embed
+    with torch.inference_mode():
+        assert difference(ImageEncoder(other.image_encoder)(pixels), theirs(pixels)) < 1e-6
+
+
+def test_a_smooth_field_of_positions_stays_itself_at_another_side():
+    sam = official.network()
+    with torch.no_grad():
+        across = (torch.arange(8) + 0.5) / 8
+        sam.image_encoder.pos_embed.copy_(across.sin()[None, None, :, None].expand_as(sam.image_encoder.pos_embed))
+    smaller = at_side(sam, 64).image_encoder.pos_embed[0, 0, :, 0]
+    assert torch.allclose(smaller[1:-1], ((torch.arange(4) + 0.5) / 4).sin()[1:-1], atol=2e-3)
+
+
+def test_the_own_side_changes_nothing_and_an_impossible_one_is_refused():
+    sam = official.network()
+    assert at_side(sam, 0) is sam and at_side(sam, 128) is sam
+    with pytest.raises(ValueError, match="multiple of the patch size 16, got 100"):
+        at_side(sam, 100)
