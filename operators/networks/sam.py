@@ -103,6 +103,7 @@ def sizes_of(weights: Mapping[str, Tensor], decoder_heads: int = DECODER_HEADS) 
 def empty(sizes: Sizes) -> Sam:
     """A SAM of these sizes whose weights are still to be filled in: memory is taken, nothing is drawn."""
     grid = sizes.image // sizes.patch
+    norm: Any = partial(nn.LayerNorm, eps=1e-6)
     with torch.device("meta"):
         encoder = ImageEncoderViT(
             img_size=sizes.image,
@@ -112,7 +113,7 @@ def empty(sizes: Sizes) -> Sam:
             num_heads=sizes.heads,
             mlp_ratio=(sizes.mlp + 0.5) / sizes.width,  # the package cuts the product off to a whole number
             out_chans=sizes.channels,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            norm_layer=norm,
             use_rel_pos=True,
             window_size=sizes.window,
             global_attn_indexes=sizes.global_blocks,
@@ -135,8 +136,8 @@ def empty(sizes: Sizes) -> Sam:
         sam = Sam(encoder, prompts, decoder, list(PIXEL_MEAN), list(PIXEL_STD))
     sam = sam.to_empty(device="cpu")
     # Buffers that no file holds.
-    sam.pixel_mean.copy_(torch.tensor(PIXEL_MEAN).view(-1, 1, 1))
-    sam.pixel_std.copy_(torch.tensor(PIXEL_STD).view(-1, 1, 1))
+    for name, values in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
+        sam.get_buffer(name).copy_(torch.tensor(values).view(-1, 1, 1))
     return sam
 
 

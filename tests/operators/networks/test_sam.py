@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,8 @@ def test_the_sizes_of_the_published_models_follow_from_their_shapes(name):
     sizes = sizes_of(theirs.state_dict())
     assert sizes.name == name and sizes.image == 1024 and sizes.window == 14
     assert tuple(i for i, block in enumerate(theirs.image_encoder.blocks) if not block.window_size) == sizes.global_blocks
-    assert theirs.image_encoder.blocks[0].attn.num_heads == sizes.heads
+    attention: Any = theirs.image_encoder.blocks[0].attn
+    assert attention.num_heads == sizes.heads
 
 
 def test_vit_b_has_the_official_keys():
@@ -57,7 +59,7 @@ def test_any_sizes_are_found_again(sizes):
     loaded = built.state_dict()
     assert loaded.keys() == weights.keys() and all(torch.equal(loaded[key], value) for key, value in weights.items())
     assert not built.training and not any(parameter.requires_grad for parameter in built.parameters())
-    assert built.pixel_mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+    assert built.get_buffer("pixel_mean").flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
 def test_every_layout_gives_the_same_weights(tmp_path):
