@@ -7,6 +7,7 @@ python -m jobs.benchmarks.sam --models vit_h --sides 1024 --precisions bfloat16 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -40,7 +41,7 @@ def flops(sizes: Sizes) -> float:
     grid = sizes.image // sizes.patch
     tokens, width = grid * grid, sizes.width
     linear = 2 * tokens * width * (4 * width + 2 * sizes.mlp)
-    windows = -((-grid // sizes.window) ** 2) if sizes.window else 0
+    windows = math.ceil(grid / sizes.window) ** 2 if sizes.window else 0
     everywhere, within = 4 * tokens**2 * width, 4 * windows * sizes.window**4 * width
     blocks = sizes.depth * linear + len(sizes.global_blocks) * everywhere + (sizes.depth - len(sizes.global_blocks)) * within
     ends = 2 * tokens * (3 * sizes.patch**2 * width + width * sizes.channels + 9 * sizes.channels**2)
