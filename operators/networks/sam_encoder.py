@@ -34,16 +34,24 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.dtype = dtype
         self.encoder: Any = encoder if dtype == torch.float32 else _in_half(encoder, dtype)
+        grid = self.encoder.pos_embed.shape[1]
+        for i, block in enumerate(self.encoder.blocks):
+            side = block.window_size or grid
+            for axis in "hw":
+                # Of all distances between `side` queries and `side` keys: (queries, keys, channels)
+                table = get_rel_pos(side, side, getattr(block.attn, f"rel_pos_{axis}").detach())
+                self.register_buffer(f"table_{axis}{i}", table, persistent=False)
 
     def forward(self, pixels: Float[Tensor, "images 3 side side"]) -> Float[Tensor, "images channels y x"]:
         """Embeddings, float32, of normalised and padded pictures."""
         x = self.encoder.patch_embed(pixels.to(self.dtype)).float() + self.encoder.pos_embed
-        for block in self.encoder.blocks:
-            x = x + self._attended(block, block.norm1(x).to(self.dtype))
+        for i, block in enumerate(self.encoder.blocks):
+            tables = self.get_buffer(f"table_h{i}"), self.get_buffer(f"table_w{i}")
+            x = x + self._attended(block, block.norm1(x).to(self.dtype), tables)
             x = x + block.mlp(block.norm2(x).to(self.dtype))
         return self.encoder.neck(x.permute(0, 3, 1, 2))
 
-    def _attended(self, block: Any, x: Tensor) -> Tensor:
+    def _attended(self, block: Any, x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
         count, height, width = x.shape[:3]
         attention, window = block.attn, block.window_size
         qkv = attention.qkv(x)
@@ -52,7 +60,6 @@ class ImageEncoder(nn.Module):
         groups, rows, columns = qkv.shape[:3]
         heads = qkv.view(groups, rows * columns, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
         q, k, v = heads.flatten(1, 2)
-        tables = get_rel_pos(rows, rows, attention.rel_pos_h), get_rel_pos(columns, columns, attention.rel_pos_w)
         attend = attend_in_cache if x.device.type == "cpu" else attend_fused
         y = attend(q, k, v, *tables, attention.scale)
         y = y.view(groups, attention.num_heads, rows, columns, -1).permute(0, 2, 3, 1, 4).flatten(3)

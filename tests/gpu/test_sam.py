@@ -34,9 +34,9 @@ def test_fused_attention_is_attention(rows, width, dtype, limit):
     draw = torch.Generator().manual_seed(rows + width)
     q, k, v = torch.randn((3, 4, rows * rows, width), generator=draw)
     tables = torch.randn((2, rows, rows, width), generator=draw) / 4
-    on_device = (x.cuda().to(dtype) for x in (q, k, v))
-    ours = attend_fused(*on_device, tables[0].cuda(), tables[1].cuda(), width**-0.5)
-    assert difference(ours.float().cpu(), attend_in_cache(q, k, v, *tables, width**-0.5)) < limit
+    on_device = [x.cuda().to(dtype) for x in (q, k, v)]
+    ours = attend_fused(on_device[0], on_device[1], on_device[2], tables[0].cuda(), tables[1].cuda(), width**-0.5)
+    assert difference(ours.float().cpu(), attend_in_cache(q, k, v, tables[0], tables[1], width**-0.5)) < limit
 
 
 @pytest.mark.parametrize("side", [1024, 512])

@@ -6,6 +6,7 @@ import torch
 from operators.networks import sam_encoder as subject
 from operators.networks.sam import sizes_in
 from operators.networks.sam_encoder import ImageEncoder, at_side, attend_fused, attend_in_cache
+from tests.fake_gpu import DEVICE, fake_gpu, move, moved
 from tests.official import sam as official
 
 
@@ -81,3 +82,11 @@ def test_the_own_side_changes_nothing_and_an_impossible_one_is_refused():
     assert at_side(sam, 0) is sam and at_side(sam, 128) is sam
     with pytest.raises(ValueError, match="multiple of the patch size 16, got 100"):
         at_side(sam, 100)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_everything_lies_where_the_network_is(dtype):
+    encoder, pixels = ImageEncoder(official.network().image_encoder, dtype), noise(2, 3, 128, 128)
+    with fake_gpu():
+        found = move(encoder)(moved(pixels))
+        assert found.device.type == DEVICE and found.dtype == torch.float32 and found.shape == (2, 32, 8, 8)

@@ -7,6 +7,7 @@ from segment_anything import SamPredictor
 from segment_anything.utils.amg import calculate_stability_score
 
 from operators.segment.sam_predict import Prompt, SamBatch, scaled, stability_score
+from tests.fake_gpu import DEVICE, fake_gpu, move
 from tests.official import sam as official
 
 SIZES = ((96, 160), (200, 90), (128, 128), (37, 61))
@@ -147,3 +148,17 @@ def test_stability_is_the_packages_score():
 def test_half_a_prompt_is_refused(parts):
     with pytest.raises(ValueError, match="prompt: expected points"):
         Prompt(**parts)
+
+
+def test_everything_lies_where_the_network_is():
+    predictor, images = AsOnDevice(official.network(), images=3, prompts=5), pictures()
+    # Points are embedded by the package, which picks them by their labels' values: tests/gpu.
+    given = [prompt for prompt in prompts() if prompt.points_px is None]
+    with fake_gpu():
+        move(predictor.sam)
+        move(predictor.exact)
+        embedded = predictor.embed(images)
+        found = predictor.refine(embedded, given, predictor.decode(embedded, given))
+        assert {one.device.type for one in predictor.full_size(embedded, given, found)} == {DEVICE}
+        points, *_ = predictor.tokens_of(embedded, [Prompt(1, np.ones((2, 2)), np.ones(2, np.int64))])
+        assert {one.device.type for one in points} == {DEVICE}
