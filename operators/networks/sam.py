@@ -29,6 +29,8 @@ _NAMES = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h"}
 _RELEASED = ("sam_vit_h_4b8939.pth", "sam_vit_l_0b3195.pth", "sam_vit_b_01ec64.pth")
 _GIVE = f"one of {', '.join(_RELEASED)}, or any .pth or .safetensors file with the weights of a SAM"
 
+_NOT_SAM = (KeyError, IndexError, ValueError, ZeroDivisionError, AssertionError, RuntimeError, MemoryError, OverflowError)
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -62,14 +64,17 @@ VIT_B = Sizes(1024, 16, 768, 12, 12, 3072, 14, (2, 5, 8, 11), 256, 16, 3, 2, 204
 
 
 def sizes_of(weights: Mapping[str, Tensor], decoder_heads: int = DECODER_HEADS) -> Sizes:
-    """The sizes that a state_dict's shapes tell. Errors: KeyError or IndexError when it is no SAM's."""
+    """The sizes that a state_dict's shapes tell. Errors: KeyError, IndexError or ValueError when it is no SAM's."""
     encoder, decoder, prompt = "image_encoder.", "mask_decoder.", "prompt_encoder."
 
     def shape(key: str) -> tuple[int, ...]:
         return tuple(weights[key].shape)
 
     def count(prefix: str) -> int:
-        return 1 + max((int(key.removeprefix(prefix).split(".")[0]) for key in weights if key.startswith(prefix)), default=-1)
+        numbers = {int(key.removeprefix(prefix).split(".")[0]) for key in weights if key.startswith(prefix)}
+        if numbers != set(range(len(numbers))):
+            raise KeyError(f"{prefix}{min(set(range(len(numbers))) - numbers)}")
+        return len(numbers)
 
     _, grid, _, width = shape(f"{encoder}pos_embed")
     patch = shape(f"{encoder}patch_embed.proj.weight")[-1]
@@ -164,9 +169,10 @@ def build(official: Official) -> Sam:
     try:
         sizes = sizes_of(official.weights, official.settings.get("decoder_heads", DECODER_HEADS))
         network = empty(sizes)
-    except (KeyError, IndexError, ValueError, ZeroDivisionError, AssertionError):
+    except _NOT_SAM as error:
         # Against the best-known SAM, so that the error names what is missing.
-        return fill(_on_meta(VIT_B), official.weights, file, "Segment Anything vit_b (or another SAM)")
+        fill(_on_meta(VIT_B), official.weights, file, "Segment Anything vit_b (or another SAM)")
+        raise CheckpointError(file, "a SAM", f"sizes that no SAM has ({error})", f"give {_GIVE}") from error
     sam = fill(network, official.weights, file, f"Segment Anything {sizes.name}")
     sam.sizes = sizes  # type: ignore[assignment]
     return sam

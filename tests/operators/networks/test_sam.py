@@ -90,6 +90,8 @@ def broken(path: Path, change) -> str:
         (lambda w: w.pop("image_encoder.blocks.0.attn.rel_pos_h") is None, "missing"),
         (lambda w: w.update({"mask_decoder.hf_token.weight": torch.zeros(1, 32)}), "unknown.*hf_token"),
         (lambda w: w.update({"image_encoder.neck.2.weight": torch.zeros(32, 32, 1, 1)}), "other shapes.*neck.2.weight"),
+        (lambda w: w.update({"mask_decoder.transformer.layers.99999999.norm1.bias": torch.zeros(32)}), "unknown.*99999999"),
+        (lambda w: w.update({"image_encoder.pos_embed": torch.zeros(1).expand(1, 8, 8, 1 << 40)}), "pos_embed"),
         (lambda w: {"weights": 3}, "expected tensors by name"),
         (lambda w: [1, 2], "expected tensors by name"),
     ],
