@@ -174,14 +174,18 @@ def at_side(sam: Sam, side: int) -> Sam:
 def resized_positions(weights: Mapping[str, Tensor], global_blocks: tuple[int, ...], grid: int) -> dict[str, Tensor]:
     """Weights for another grid of tokens: absolute positions bicubic, the relative ones of global blocks linear.
 
-    The tables are stretched, not cut, so that a distance means the same part of the picture as before; the package's own
-    forward pass does it like this when it meets another grid. Windows stay as large as they are.
+    A distance means the same part of the picture as before: d tokens of the new grid are d * old / new tokens of the old one.
+    Windows stay as large as they are, in tokens.
     """
     out, key = dict(weights), "image_encoder.pos_embed"
     absolute = out[key].permute(0, 3, 1, 2)
+    old = absolute.shape[-1]
     out[key] = functional.interpolate(absolute, (grid, grid), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
+    at = (torch.arange(1 - grid, grid, device=absolute.device) * (old / grid) + old - 1).clamp(0, 2 * old - 2)
+    low = at.long()
+    high, share = (low + 1).clamp(max=2 * old - 2), (at - low)[:, None]
     for block in global_blocks:
         for axis in "hw":
             key = f"image_encoder.blocks.{block}.attn.rel_pos_{axis}"
-            out[key] = functional.interpolate(out[key].T[None], 2 * grid - 1, mode="linear")[0].T
+            out[key] = torch.lerp(out[key][low], out[key][high], share.to(out[key].dtype))
     return out

@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 import torch
 
@@ -59,14 +57,23 @@ def test_half_precision_comes_close(dtype, limit):
 
 
 @pytest.mark.parametrize("side", [64, 48, 192])
-def test_another_side_is_what_the_package_does_with_resized_positions(side):
+def test_another_side_is_a_sam_of_that_size_to_the_package(side):
     sam, pixels = official.network(), noise(1, 3, side, side)
     other = at_side(sam, side)
     assert sizes_in(other).image == side and other.prompt_encoder.mask_input_size == (side // 4, side // 4)
-    theirs = copy.deepcopy(sam.image_encoder)
-    theirs.pos_embed = other.image_encoder.pos_embed
     with torch.inference_mode():
-        assert difference(ImageEncoder(other.image_encoder)(pixels), theirs(pixels)) < 1e-6
+        assert difference(ImageEncoder(other.image_encoder)(pixels), other.image_encoder(pixels)) < 1e-6
+
+
+def test_a_distance_keeps_its_meaning_at_another_side():
+    sam, key = official.network(), "image_encoder.blocks.1.attn.rel_pos_h"
+    before = sam.state_dict()[key]
+    half, double = (at_side(sam, side).state_dict()[key] for side in (64, 256))
+    assert torch.allclose(half, before[1:-1:2]) and half.shape == (7, 16)
+    assert torch.allclose(double[1:-1:2], before) and double.shape == (31, 16)
+    assert torch.allclose(double[2:-2:2], (before[1:] + before[:-1]) / 2)
+    windowed = "image_encoder.blocks.0.attn.rel_pos_h"
+    assert torch.equal(at_side(sam, 64).state_dict()[windowed], sam.state_dict()[windowed])
 
 
 def test_a_smooth_field_of_positions_stays_itself_at_another_side():
