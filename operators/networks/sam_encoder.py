@@ -23,6 +23,9 @@ from operators.networks.sam import build, sizes_in
 _CACHED = 1 << 19
 """Scores worked on at once on a CPU: 2 MiB stay in its second-level cache between the matrix product and the softmax."""
 
+_HEADS = 1 << 15
+"""Heads per call of the fused kernel: a launch may have 65,535 of them."""
+
 
 class ImageEncoder(nn.Module):
     """A built encoder's weights with a faster forward pass.
@@ -155,8 +158,9 @@ def attend_fused(
     keys = functional.pad(torch.cat([k, where], -1), (0, fill))
     # The kernel for half precision wants all three equally wide; the one for float32 does not.
     values = v if q.dtype == torch.float32 else functional.pad(v, (0, queries.shape[-1] - width))
-    found = functional.scaled_dot_product_attention(queries[None], keys[None], values[None], scale=scale)[0]
-    return found[..., :width]
+    parts = zip(*(x[None].split(_HEADS, 1) for x in (queries, keys, values)), strict=True)
+    found = [functional.scaled_dot_product_attention(*part, scale=scale)[0] for part in parts]
+    return torch.cat(found)[..., :width]
 
 
 def at_side(sam: Sam, side: int) -> Sam:

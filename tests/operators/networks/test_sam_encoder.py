@@ -33,6 +33,7 @@ def plain_attention(q, k, v, table_h, table_w, scale):
 @pytest.mark.parametrize("cached", [1, 64, 1 << 19])
 def test_attention_is_softmax_with_a_bias_by_row_and_by_column(monkeypatch, attend, rows, columns, cached):
     monkeypatch.setattr(subject, "_CACHED", cached)
+    monkeypatch.setattr(subject, "_HEADS", 2)
     q, k, v = noise(3, 5, rows * columns, 8)
     tables = noise(rows, rows, 8), noise(columns, columns, 8) / 2
     assert difference(attend(q, k, v, *tables, 0.3).double(), plain_attention(q, k, v, *tables, 0.3)) < 1e-6
