@@ -42,8 +42,9 @@ def _outputs(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
         yield "G_out_noise", _noisy(fixture, tokens, mask)
     if network.G_Ref is not None:
         yield "G_Ref_out", network.G_Ref(image * mask + painted.mean() * (1 - mask), mask)
-    if "pipe" in spec:
-        rect = re.search(r"hole rect \[([\d, ]+)\]", spec["pipe"])
+    if "pipe_coarse" in wanted:
+        told = " ".join(str(value) for name, value in spec.items() if name.startswith("pipe"))
+        rect = re.search(r"\[(\d+(?:, *\d+){3})\]", told)
         photo = torch.from_numpy(fixture.expected["img_u8"]).permute(2, 0, 1)[None].float() / 255 * 2 - 1
         assert rect is not None
         whole = rect_mask((1, 1, *photo.shape[2:]), map(int, rect[1].split(",")), inside=0.0, outside=1.0)
