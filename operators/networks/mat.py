@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from operators.checkpoints.system import Official, System, drawn, fill
 from operators.networks.equalised import EqualisedConv, EqualisedLinear, StyledConv, ToRgb
-from operators.networks.mat_checkpoint import MatShape
+from operators.networks.mat_checkpoint import GIVE, PUBLISHED, MatShape, find, read, shape_of
 from operators.networks.mat_transformer import FirstStage, StyledUp
 
 Noise = Callable[[int, int, int], Tensor]
@@ -161,3 +162,32 @@ class Generator(nn.Module):
             raise ValueError(f"a picture of {h} x {w}: expected {rule}")
         style = self.mapping(z, psi)
         return self.synthesis(image, known, style[:, None].expand(-1, 2 * len(self.shape.channels), -1), drop, noise)
+
+
+def build(official: Official) -> Generator:
+    """The generator of these weights; its sizes are those that they state. Errors: CheckpointError."""
+    with torch.device("meta"):
+        network = Generator(shape_of(official.weights))
+    file = official.settings.get("file", "MAT")
+    return fill(network.to_empty(device="cpu"), official.weights, file, SYSTEM.title)
+
+
+def untrained(resolution: int = 256) -> Official:
+    """Weights drawn at random, of the release at 256 px or 512 px."""
+    return Official(drawn(Generator(PUBLISHED[resolution])))
+
+
+SYSTEM = System(
+    name="mat",
+    title="MAT (mask-aware transformer)",
+    licence="CC BY-NC 4.0; parts under the NVIDIA Source Code License of StyleGAN2-ADA",
+    non_commercial=True,
+    terms="non-commercial research only; the authors release code and models for research purposes",
+    page="https://github.com/fenglinglwb/MAT",
+    give=GIVE,
+    find=find,
+    read=read,
+    build=build,
+    untrained=untrained,
+    marks=(r"^synthesis\.first_stage\.tran\.0\.", r"^mapping\.fc0\.", r"^synthesis\.dec\.Dec_16x16\."),
+)
