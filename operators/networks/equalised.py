@@ -25,12 +25,9 @@ def leaky(x: Tensor, gain: float = LEAKY_GAIN) -> Tensor:
     return y if gain == 1 else y * gain
 
 
-def fir(x: Float[Tensor, "n c h w"], before: int, after: int, gain: float = 1.0, stride: int = 1) -> Tensor:
-    """The low-pass filter [1, 3, 3, 1] / 8 along both axes, times a gain, on x padded with zeros: h + before + after - 3 rows."""
-    kernel = _kernel(x.shape[1], gain, x.dtype, x.device)
-    if before == after:
-        return F.conv2d(x, kernel, stride=stride, padding=before, groups=x.shape[1])
-    return F.conv2d(F.pad(x, (before, after, before, after)), kernel, stride=stride, groups=x.shape[1])
+def fir(x: Float[Tensor, "n c h w"], pad: int, gain: float = 1.0, stride: int = 1, bias: Tensor | None = None) -> Tensor:
+    """The low-pass filter [1, 3, 3, 1] / 8 along both axes, times a gain, plus a bias, on x with `pad` zeros on each side."""
+    return F.conv2d(x, _kernel(x.shape[1], gain, x.dtype, x.device), bias, stride, pad, groups=x.shape[1])
 
 
 @lru_cache(maxsize=64)
@@ -42,9 +39,8 @@ def _kernel(channels: int, gain: float, dtype: torch.dtype, device: torch.device
 
 
 def upsample(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2h 2w"]:
-    """Twice the size, smooth."""
-    zeros = F.conv_transpose2d(x, torch.ones(x.shape[1], 1, 1, 1, dtype=x.dtype, device=x.device), stride=2, groups=x.shape[1])
-    return fir(zeros, 2, 2, 4.0)
+    """Twice the size by the same filter, which is the bilinear one with zeros around the picture."""
+    return F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear")[..., 2:-2, 2:-2]
 
 
 def convolve(x: Tensor, weight: Float[Tensor, "o c k k"], bias: Tensor | None = None, up: bool = False, down: bool = False) -> Tensor:
@@ -52,12 +48,10 @@ def convolve(x: Tensor, weight: Float[Tensor, "o c k k"], bias: Tensor | None = 
     pad = weight.shape[-1] // 2
     if down:
         if pad == 0:
-            return F.conv2d(fir(x, 1, 1, stride=2), weight, bias)
-        return F.conv2d(fir(x, pad + 1, pad + 1), weight, bias, stride=2)
+            return F.conv2d(fir(x, 1, stride=2), weight, bias)
+        return F.conv2d(fir(x, pad + 1), weight, bias, stride=2)
     if up:
-        spread = F.conv_transpose2d(x, weight.flip(2, 3).transpose(0, 1), stride=2)
-        smooth = fir(spread, 2 - pad, 2 - pad, 4.0)
-        return smooth if bias is None else smooth.add_(bias[:, None, None])
+        return fir(F.conv_transpose2d(x, weight.flip(2, 3).transpose(0, 1), stride=2), 2 - pad, 4.0, bias=bias)
     return F.conv2d(x, weight, bias, padding=pad)
 
 
@@ -87,6 +81,8 @@ class Equalised(nn.Module):
         if self.bias is not None:
             self.bias.mul_(self.bias_gain * self.gain)
         self.weight_gain = self.bias_gain = self.gain = 1.0
+        if self.weight.ndim == 4:
+            self.weight.data = self.weight.contiguous(memory_format=torch.channels_last)
 
 
 class EqualisedLinear(Equalised):
@@ -140,24 +136,27 @@ class ModulatedConv(nn.Module):
         self.weight_gain, self.up, self.demodulate = 1 / (inputs * kernel**2) ** 0.5, up, demodulate
         self.register_buffer("power", None, persistent=False)
 
-    def forward(self, x: Float[Tensor, "n c h w"], style: Float[Tensor, "n s"], gain: float = 1.0) -> Float[Tensor, "n o H W"]:
-        """The convolution times `gain`."""
+    def forward(
+        self, x: Float[Tensor, "n c h w"], style: Float[Tensor, "n s"], bias: Tensor | None = None, gain: float = 1.0
+    ) -> Float[Tensor, "n o H W"]:
+        """The convolution plus a bias, all times `gain`."""
         scale = self.affine(style).float()
         weight = self.weight[0] if self.weight_gain == 1 else self.weight[0] * self.weight_gain
-        out = None
+        bias = bias if bias is None or gain == 1 else bias * gain
+        out = scale.new_full((len(x), len(weight)), gain)
         if self.demodulate:
             power = self.power if self.power is not None else weight.float().square().sum((2, 3))
             out = (scale.square() @ power.T + 1e-8).rsqrt() * gain
         if len(x) == 1 and weight.numel() <= x.numel():
-            both = scale[0] if out is None else out[0, :, None] * scale[0]
-            return convolve(x, weight * both[..., None, None], up=self.up)
+            return convolve(x, weight * (out[0, :, None] * scale[0])[..., None, None], bias, up=self.up)
         y = convolve(x * scale[:, :, None, None].to(x.dtype), weight, up=self.up)
-        return y if out is None else y.mul_(out[:, :, None, None])
+        y = y * out[:, :, None, None].to(y.dtype)
+        return y if bias is None else y + bias[:, None, None]
 
     @torch.no_grad()
     def fold(self) -> None:
         """Multiply the gain into the weight and keep its power per channel, which demodulation asks for."""
-        self.weight.mul_(self.weight_gain)
+        self.weight.data = (self.weight[0] * self.weight_gain).contiguous(memory_format=torch.channels_last)[None]
         self.weight_gain = 1.0
         self.power = self.weight[0].square().sum((2, 3)) if self.demodulate else None
 
@@ -178,10 +177,9 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Float[Tensor, "n 1 H W"] | None = None) -> Tensor:
         """`noise` takes the place of the constant noise, which has one size only."""
-        y = self.conv(x, style, LEAKY_GAIN)
-        y = y + self.bias[:, None, None] * LEAKY_GAIN
+        y = self.conv(x, style, self.bias, LEAKY_GAIN)
         if self.noisy:
-            y = y + (self.noise_const if noise is None else noise) * (self.noise_strength * LEAKY_GAIN)
+            y = y.add_((self.noise_const if noise is None else noise) * (self.noise_strength * LEAKY_GAIN))
         return leaky(y, 1.0)
 
 
@@ -194,7 +192,7 @@ class ToRgb(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, style: Tensor, below: Tensor | None = None) -> Tensor:
-        y = self.conv(x, style) + self.bias[:, None, None]
+        y = self.conv(x, style, self.bias)
         if below is None:
             return y
         return y + (below if below.shape == y.shape else upsample(below))
@@ -217,7 +215,7 @@ class MinibatchDeviation(nn.Module):
 
 
 def fold(network: nn.Module) -> Any:
-    """All constants of all layers multiplied into their weights, in place: for inference only, the keys stay."""
+    """All constants of all layers multiplied into their weights, channels last, in place: for inference only, the keys stay."""
     for module in network.modules():
         if isinstance(module, Equalised | ModulatedConv):
             module.fold()
