@@ -34,7 +34,7 @@ class PartialConv(nn.Module):
             return y, None
         count = F.avg_pool2d(known, 3, 2 if self.conv.down else 1, 1, divisor_override=1)
         updated = count.clamp(0, 1)
-        return y * (9 / (count + 1e-8) * updated), updated
+        return y.mul_(9 / (count + 1e-8) * updated), updated
 
 
 def windows(x: Tensor, size: int, shift: int) -> Tensor:
@@ -148,7 +148,7 @@ class StyledUp(nn.Module):
     def forward(
         self, x: Tensor, picture: Tensor | None, styles: tuple[Tensor, Tensor, Tensor], skip: Tensor, noise: tuple[Tensor | None, Tensor | None]
     ) -> tuple[Tensor, Tensor]:
-        x = self.conv0(x, styles[0], noise[0]) + skip
+        x = self.conv0(x, styles[0], noise[0]).add_(skip)
         x = self.conv1(x, styles[1], noise[1])
         return x, self.toRGB(x, styles[2], picture)
 
