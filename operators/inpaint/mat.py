@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -32,7 +31,7 @@ class MatInpainterConfig(NetworkInpainterConfig):
         "const", "noise in the decoder: that of the checkpoint, drawn per face, or none; random where larger is native"
     )
     dropout: Literal["seeded", "half"] = option(
-        "seeded", "features from the photo or from the style: drawn per face as the official code does, or half of each everywhere"
+        "seeded", "features from photo or style: drawn per face, as the official code draws them, or half of each everywhere"
     )
     larger: Literal["resize", "native"] = option(
         "resize", "crops whose sides are multiples of the model's: at the model's size like all others, or as they are"

@@ -39,7 +39,7 @@ def _kernel(channels: int, gain: float, dtype: torch.dtype, device: torch.device
 
 
 def pointwise(x: Float[Tensor, "*n inputs"], weight: Float[Tensor, "outputs inputs"], bias: Tensor | None) -> Tensor:
-    """A linear layer. On a CPU as a convolution where that is faster: PyTorch's matrix product leaves half of an AMD core unused."""
+    """A linear layer. On a CPU as a convolution by oneDNN, which is twice as fast on AMD as the matrix product of MKL."""
     rows = x.numel() // x.shape[-1]
     if x.device.type != "cpu" or torch.is_grad_enabled() or rows % _BATCH or min(weight.shape) < 16:
         return F.linear(x, weight, bias)
@@ -50,12 +50,14 @@ def pointwise(x: Float[Tensor, "*n inputs"], weight: Float[Tensor, "outputs inpu
 _BATCH = 16  # smaller batches of 1 x 1 convolutions do not go to oneDNN when there is one thread
 
 
-def upsample(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2h 2w"]:
+def upsample(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2*h 2*w"]:
     """Twice the size by the same filter, which is the bilinear one with zeros around the picture."""
     return F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear")[..., 2:-2, 2:-2]
 
 
-def convolve(x: Tensor, weight: Float[Tensor, "o c k k"], bias: Tensor | None = None, up: bool = False, down: bool = False) -> Tensor:
+def convolve(
+    x: Tensor, weight: Float[Tensor, "o c k k"], bias: Tensor | None = None, up: bool = False, down: bool = False
+) -> Tensor:
     """Convolution of odd kernel size with zero padding; `up` doubles the sides, `down` halves them, both low-pass filtered."""
     pad = weight.shape[-1] // 2
     if down:

@@ -31,6 +31,9 @@ class Drop(NamedTuple):
     features: Tensor | float = 0.5
 
 
+HALF = Drop()
+
+
 class MappingNetwork(nn.Module):
     """Latent code to style code. `psi` 1 leaves the style, 0 gives the mean style."""
 
@@ -46,8 +49,9 @@ class MappingNetwork(nn.Module):
 
     def forward(self, z: Float[Tensor, "n z"], psi: float = 1.0) -> Float[Tensor, "n w"]:
         x = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-        for i in range(self.layers):
-            x = self.get_submodule(f"fc{i}")(x)
+        with torch.autocast(z.device.type, enabled=False):
+            for i in range(self.layers):
+                x = self.get_submodule(f"fc{i}")(x)
         return x if psi == 1 else torch.lerp(self.w_avg, x, psi)
 
 
@@ -103,7 +107,7 @@ class Synthesis(nn.Module):
             self.dec.add_module(f"Dec_{side}x{side}", StyledUp(channels[i + 1], channels[i], shape.colours, style, side))
 
     def forward(
-        self, image: Tensor, known: Tensor, ws: Float[Tensor, "n layers w"], drop: Drop = Drop(), noise: Noise | None = None
+        self, image: Tensor, known: Tensor, ws: Float[Tensor, "n layers w"], drop: Drop = HALF, noise: Noise | None = None
     ) -> tuple[Tensor, Tensor]:
         coarse = self.first_stage(image, known, ws[:, -1], drop.tokens)
         features = self._encoded(torch.cat([known - 0.5, coarse, image * known], 1))
@@ -112,7 +116,8 @@ class Synthesis(nn.Module):
         added = F.interpolate(square, x.shape[-2:], mode="bilinear") if x.shape[-2:] != square.shape[-2:] else square
         x = x * drop.features + added * (1 - drop.features)
         overall = self.to_style(x)
-        return torch.lerp(self._decoded(x, features, ws, overall, noise), image, known), coarse
+        picture = self._decoded(x, features, ws, overall, noise)
+        return torch.lerp(picture.to(image.dtype), image, known), coarse
 
     def _encoded(self, x: Tensor) -> list[Tensor]:
         features: list[Tensor] = []
@@ -148,7 +153,7 @@ class Generator(nn.Module):
         known: Float[Tensor, "n 1 h w"],
         z: Float[Tensor, "n z"],
         psi: float = 1.0,
-        drop: Drop = Drop(),
+        drop: Drop = HALF,
         noise: Noise | None = None,
     ) -> tuple[Float[Tensor, "n 3 h w"], Float[Tensor, "n 3 h w"]]:
         """The final picture and that of the first stage, about [-1, 1], not clamped; known pixels are the photo's.

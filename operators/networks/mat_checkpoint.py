@@ -63,14 +63,16 @@ def read(files: Sequence[Path]) -> Official:
 
 
 def without_constants(state: Mapping[str, Tensor], file: Path | str) -> dict[str, Tensor]:
-    """The learned tensors in float32; what follows from the architecture is left out. Errors: CheckpointError on another filter."""
+    """The learned tensors in float32; those that the architecture states are left out. Errors: CheckpointError."""
     taps = torch.tensor(FILTER)
     usual = torch.outer(taps, taps) / taps.sum() ** 2
     learned: dict[str, Tensor] = {}
     for key, value in state.items():
         if key.endswith(".resample_filter"):
             if value.shape != usual.shape or not torch.allclose(value.float(), usual, atol=1e-4):
-                raise CheckpointError(file, f"the filter {list(FILTER)} at {key}", f"another one, {tuple(value.shape)}", f"give {GIVE}")
+                raise CheckpointError(
+                    file, f"the filter {list(FILTER)} at {key}", f"another, {tuple(value.shape)}", f"give {GIVE}"
+                )
         elif not key.endswith(".attn_mask"):
             learned[key] = value.float() if value.is_floating_point() else value
     return learned
@@ -84,11 +86,12 @@ def shape_of(weights: Mapping[str, Tensor]) -> MatShape:
         return PUBLISHED[256]
     sizes = (shape.resolution, shape.dim, shape.z, shape.w, shape.overall, shape.colours, *shape.channels)
     square = shape.resolution & (shape.resolution - 1) == 0 and shape.resolution >= 128
-    return shape if square and shape.dim % 6 == 0 and 0 < min(sizes) and max(sizes) <= _MOST else PUBLISHED[256]
+    return shape if square and shape.dim % 6 == 0 and min(sizes) > 0 and max(sizes) <= _MOST else PUBLISHED[256]
 
 
 def _stated(weights: Mapping[str, Tensor]) -> MatShape:
-    sides = sorted({int(found[1]) for key in weights if (found := re.match(r"synthesis\.enc\.EncConv_Block_(\d{2,4})x\1\.", key))})
+    blocks = (re.match(r"synthesis\.enc\.EncConv_Block_(\d{2,4})x\1\.", key) for key in weights)
+    sides = sorted({int(found[1]) for found in blocks if found})
     layers = sum(re.fullmatch(r"mapping\.fc\d+\.weight", key) is not None for key in weights)
     first = weights["synthesis.first_stage.conv_first.conv.weight"].shape
     return MatShape(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -38,7 +39,7 @@ class _Block(nn.Module):
 
 
 def _trunk(colours: int, widths: tuple[int, ...]) -> nn.Sequential:
-    blocks = [_Block(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+    blocks = [_Block(a, b) for a, b in pairwise(widths)]
     last = widths[-1]
     return nn.Sequential(_FromRgb(colours + 1, widths[0]), *blocks, MinibatchDeviation(), EqualisedConv(last + 1, last, 3))
 
@@ -49,8 +50,10 @@ class Discriminator(nn.Module):
     def __init__(self, widths: tuple[int, ...], coarse: tuple[int, ...], colours: int = 3):
         super().__init__()
         self.Dis, self.Dis_stg1 = _trunk(colours, widths), _trunk(colours, coarse)
-        self.fc0, self.fc1 = EqualisedLinear(widths[-1] * 16, widths[-1], activated=True), EqualisedLinear(widths[-1], 1)
-        self.fc0_stg1, self.fc1_stg1 = EqualisedLinear(coarse[-1] * 16, coarse[-1], activated=True), EqualisedLinear(coarse[-1], 1)
+        last, last_coarse = widths[-1], coarse[-1]
+        self.fc0, self.fc1 = EqualisedLinear(last * 16, last, activated=True), EqualisedLinear(last, 1)
+        self.fc0_stg1 = EqualisedLinear(last_coarse * 16, last_coarse, activated=True)
+        self.fc1_stg1 = EqualisedLinear(last_coarse, 1)
 
     def forward(
         self, image: Float[Tensor, "n 3 h w"], known: Float[Tensor, "n 1 h w"], coarse: Float[Tensor, "n 3 h w"]

@@ -1,4 +1,4 @@
-"""MAT's first stage (Li et al. 2022, sections 3.2 and 3.3): a transformer over windows in which only valid tokens are attended to.
+"""MAT's first stage (Li et al. 2022, sections 3.2 and 3.3): a transformer that attends only to valid tokens.
 
 Features are `n c h w`. `known` are maps `n 1 h w`, 1 where a value says something of the photo; a window becomes known as soon
 as anything in it was.
@@ -16,9 +16,11 @@ from operators.networks.equalised import EqualisedConv, EqualisedLinear, StyledC
 
 DEPTHS = (2, 3, 4, 3, 2)
 WINDOWS = (8, 16, 16, 16, 8)
-SIDES = (64, 32, 16, 32, 64)  # of the stages, in a model's own resolution; their blocks shift windows only where there are several
+SIDES = (64, 32, 16, 32, 64)  # of the stages at the model's resolution; only where there are several windows are they shifted
 HEADS = 6
 _INVALID = -100.0
+
+Triple = tuple[Tensor, Tensor, Tensor]
 
 
 class PartialConv(nn.Module):
@@ -49,7 +51,7 @@ def windows(x: Tensor, size: int, shift: int) -> Tensor:
 def unwindowed(x: Tensor, size: int, shift: int, like: tuple[int, ...]) -> Tensor:
     """The inverse of `windows`, `n c h w` of the shape of `like` but for its channels."""
     n, _, h, w = like
-    x = x.view(n, h // size, w // size, size, size, -1).permute(0, 5, 1, 3, 2, 4).reshape(n, -1, h, w)
+    x = x.view(n, h // size, w // size, size, size, -1).permute(0, 1, 3, 2, 4, 5).reshape(n, h, w, -1).permute(0, 3, 1, 2)
     return x.roll((shift, shift), (2, 3)) if shift else x
 
 
@@ -146,8 +148,9 @@ class StyledUp(nn.Module):
         self.toRGB = ToRgb(outputs, colours, style)
 
     def forward(
-        self, x: Tensor, picture: Tensor | None, styles: tuple[Tensor, Tensor, Tensor], skip: Tensor, noise: tuple[Tensor | None, Tensor | None]
+        self, x: Tensor, picture: Tensor | None, styles: Triple, skip: Tensor, noise: tuple[Tensor | None, Tensor | None]
     ) -> tuple[Tensor, Tensor]:
+        """`styles` are those of both convolutions and of the colours, `noise` of both convolutions."""
         x = self.conv0(x, styles[0], noise[0]).add_(skip)
         x = self.conv1(x, styles[1], noise[1])
         return x, self.toRGB(x, styles[2], picture)
@@ -170,7 +173,7 @@ class FirstStage(nn.Module):
         self.dec_conv = nn.ModuleList(StyledUp(dim, dim, colours, 3 * dim) for _ in range(halvings))
 
     def forward(self, image: Tensor, known: Tensor, w: Tensor, drop: Tensor | float) -> Tensor:
-        """The filled picture in [-1, 1]. w is the last latent; `drop` mixes it into the 16 x 16 tokens, `n tokens dim` of 0 or 1."""
+        """The filled picture in [-1, 1]. `drop`, `n tokens dim`: which of the 16 x 16 tokens' features are the photo's."""
         x, valid = self.conv_first(torch.cat([known - 0.5, image * known], 1), known)
         skips: list[Tensor] = []
         for conv in self.enc_conv:
@@ -189,7 +192,7 @@ class FirstStage(nn.Module):
         for block in self.dec_conv:
             x, picture = block(x, picture, (style, style, style), skips.pop(), (None, None))
         assert picture is not None
-        return torch.lerp(picture, image, known)
+        return torch.lerp(picture.to(image.dtype), image, known)
 
     def _styled(self, x: Tensor, w: Tensor, drop: Tensor | float) -> tuple[Tensor, Tensor]:
         n, c, h, width = x.shape

@@ -11,7 +11,7 @@ import copyreg
 import io
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ _EASY = _Name("dnnlib.util", "EasyDict")
 
 
 class _Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the one in Python, whose `dispatch` can be extended
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
     def save_name(self, name: _Name) -> None:
         self.save(name.module)
