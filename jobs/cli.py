@@ -114,7 +114,7 @@ def run_job(model: type[JobConfig], arguments: Sequence[str]) -> int:
             return OK
         from jobs.progress import ProgressDisplay, Tally, summary_text
 
-        print(_work_left(prepared), file=sys.stderr, flush=True)
+        print("\n".join([*prepared.licences, _work_left(prepared)]), file=sys.stderr, flush=True)
         started = time.monotonic()
         with ProgressDisplay(prepared.images_left, config.execution.progress_every_s) as display:
 

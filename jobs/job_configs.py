@@ -40,6 +40,9 @@ from operators.sheets import ResultSheetConfig, SampleSheetConfig
 from operators.synthesize.masker import TemplateMaskerConfig, WornMaskerConfig
 
 _KIND = Field(discriminator="kind")
+_LICENCES = Field(
+    (), description="licences of non-commercial models whose terms you accept, such as CC-BY-NC-4.0; see docs/networks.md"
+)
 
 
 class ReconstructConfig(JobConfig):
@@ -71,11 +74,14 @@ class ReconstructConfig(JobConfig):
     ] = PriorInpainterConfig()
     paste: FacePasterConfig = FacePasterConfig()
     artifacts: ArtifactEncoderConfig = ArtifactEncoderConfig()
-    accept_licences: tuple[str, ...] = Field(
-        (), description="licences of non-commercial models whose terms you accept, such as CC-BY-NC-4.0; see docs/networks.md"
-    )
+    accept_licences: tuple[str, ...] = _LICENCES
     storage: StorageConfig = StorageConfig()
     execution: ExecutionConfig = ExecutionConfig()
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """As `accept_licences` says."""
+        return self.accept_licences
 
 
 class SynthesizeConfig(JobConfig):
@@ -99,6 +105,7 @@ class SynthesizeConfig(JobConfig):
     fit: MorphableFitterConfig = MorphableFitterConfig()
     mask: Annotated[WornMaskerConfig | TemplateMaskerConfig, _KIND] = WornMaskerConfig()
     sheet: SampleSheetConfig = SampleSheetConfig()
+    accept_licences: tuple[str, ...] = _LICENCES
     storage: StorageConfig = StorageConfig()
     execution: ExecutionConfig = ExecutionConfig()
 
@@ -107,6 +114,11 @@ class SynthesizeConfig(JobConfig):
         if isinstance(self.mask, WornMaskerConfig) and self.mask.basis != self.fit.basis:
             raise ValueError(f"mask.basis: {self.mask.basis}, but fit.basis is {self.fit.basis}: give both the same")
         return self
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """As `accept_licences` says."""
+        return self.accept_licences
 
     @property
     def packed(self) -> bool:

@@ -104,7 +104,9 @@ def _torchscript(archive: zipfile.ZipFile, pickled: str) -> Any:
         if name not in storages:
             data = bytearray(archive.read(f"{folder}/data/{name}"))
             held = torch.frombuffer(data, dtype=torch.uint8).untyped_storage() if data else torch.UntypedStorage(0)
-            storages[name] = torch.TypedStorage(wrap_storage=held, dtype=of.dtype, _internal=True)
+            storages[name] = torch.TypedStorage(
+                wrap_storage=held, dtype=restricted.STORAGES[of.__name__.removesuffix("Storage")], _internal=True
+            )
         return storages[name]
 
     return restricted.loads(archive.read(pickled), storage)
@@ -131,7 +133,7 @@ def state_dict_of(contents: Any, path: Path, *places: str) -> dict[str, Tensor]:
             else (repr(contents)[:80])
         )
         expected = f"tensors by name{f' at {where}' if where else ''}"
-        raise CheckpointError(path, expected, found_text, "give the file that holds the generator's weights")
+        raise CheckpointError(path, expected, found_text, "give the file that holds the network's weights")
     prefix = "module."
     if all(key.startswith(prefix) for key in state):
         state = {key.removeprefix(prefix): value for key, value in state.items()}

@@ -15,7 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._utils as tensors
 from torch import Tensor, nn
+
+STORAGES = {
+    "Double": torch.float64, "Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16,
+    "Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8, "Bool": torch.bool,
+}  # fmt: skip
+"""What torch calls its storages in files, and the type of their numbers."""
 
 
 class Held:
@@ -100,8 +107,8 @@ def _allowed() -> dict[tuple[str, str], Any]:
         ("collections", "OrderedDict"): collections.OrderedDict,
         ("collections", "defaultdict"): lambda *_: {},
         ("_codecs", "encode"): _encode,
-        ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
-        ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+        ("torch._utils", "_rebuild_tensor"): tensors._rebuild_tensor,
+        ("torch._utils", "_rebuild_tensor_v2"): tensors._rebuild_tensor_v2,
         ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
         ("torch.storage", "_load_from_bytes"): _inner_storage,
         ("torch.nn.parameter", "Parameter"): nn.Parameter,
@@ -113,8 +120,7 @@ def _allowed() -> dict[tuple[str, str], Any]:
         ("torch.jit._pickle", name): _plain_list
         for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
     }
-    kinds = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
-    found |= {("torch", f"{kind}Storage"): getattr(torch, f"{kind}Storage") for kind in kinds}
+    found |= {("torch", f"{kind}Storage"): getattr(torch, f"{kind}Storage") for kind in STORAGES}
     found |= {("torch", str(kind).removeprefix("torch.")): kind for kind in (torch.float32, torch.float16, torch.int64)}
     return found | _numpy()
 

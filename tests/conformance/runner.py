@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,8 @@ def check(folder: Path) -> list[Comparison]:
     """Every official output of a folder against ours. One that ours does not compute fails.
 
     A module of `tests.conformance.systems` has `outputs(fixture)` (pairs of name and array), `INPUTS` (names of expected.npz
-    that are no outputs) and, where the general tolerance is not meant, `LIMITS` (name or `*` -> arguments of Fixture.compare).
+    that are no outputs), where the general tolerance is not meant `LIMITS` (pattern of names -> arguments of
+    Fixture.compare), and where outputs need files that may not be here `unavailable(fixture)` (reason, beginnings of names).
     """
     fixture = Fixture(folder)
     module = importlib.import_module(f"tests.conformance.systems.{system_name(fixture)}")
@@ -54,9 +56,14 @@ def check(folder: Path) -> list[Comparison]:
     done = {*module.INPUTS}
     for name, ours in module.outputs(fixture):
         done |= {name, f"{name}__stats"}
-        found += fixture.compare(name, np.asarray(ours), **limits.get(name, limits.get("*", {})))
+        found += fixture.compare(
+            name, np.asarray(ours), **next((how for pattern, how in limits.items() if fnmatch(name, pattern)), {})
+        )
+    reason, beginnings = module.unavailable(fixture) if hasattr(module, "unavailable") else ("", ())
     for name in fixture.expected:
-        if name not in done:
+        if name.startswith(beginnings or "\0"):
+            found += [Comparison(name, fixture.expected[name].shape, 0.0, 0.0, 0.0, reason)] if name not in done else []
+        elif name not in done:
             found.append(
                 Comparison(name, fixture.expected[name].shape, float("nan"), float("nan"), 0.0, "not computed by this project")
             )
