@@ -18,7 +18,7 @@ from operators.checkpoints.files import CheckpointError, read_checkpoint, state_
 from operators.checkpoints.system import Official
 from operators.networks.equalised import FILTER
 
-GIVE = "the .pkl of a release (CelebA-HQ_256.pkl, CelebA-HQ.pkl, FFHQ-512.pkl, …), or a .pth or .safetensors of its G_ema"
+GIVE = "the .pkl of a release (CelebA-HQ_256.pkl, CelebA-HQ.pkl, FFHQ_512.pkl, …), or a .pth or .safetensors of its G_ema"
 _KINDS = (".pkl", ".pth", ".pt", ".safetensors")
 _MOST = 4096  # channels or pixels; a file that says more is none of MAT's
 

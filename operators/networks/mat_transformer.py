@@ -116,21 +116,30 @@ class Block(nn.Module):
         return keys if mask is None else mask + keys, updated
 
 
+class _Resized(nn.Module):
+    """Down by two, or up."""
+
+    def __init__(self, dim: int, up: bool):
+        super().__init__()
+        self.conv = PartialConv(dim, dim, up=up, down=not up)
+
+    def forward(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self.conv(x, known)
+
+
 class Stage(nn.Module):
     """Down or up by two, blocks, and a convolution; what came in is added to what goes out."""
 
     def __init__(self, dim: int, depth: int, window: int, side: int, before: int):
         super().__init__()
-        if side != before:
-            self.downsample = nn.Module()
-            self.downsample.conv = PartialConv(dim, dim, up=side > before, down=side < before)
+        self.downsample = None if side == before else _Resized(dim, up=side > before)
         shifts = [window // 2 if i % 2 and side > window else 0 for i in range(depth)]
         self.blocks = nn.ModuleList(Block(dim, window, shift) for shift in shifts)
         self.conv = PartialConv(dim, dim)
 
     def forward(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        if hasattr(self, "downsample"):
-            x, known = self.downsample.conv(x, known)
+        if self.downsample is not None:
+            x, known = self.downsample(x, known)
         start = x
         for block in self.blocks:
             x, known = block(x, known)

@@ -69,9 +69,14 @@ def write_pickle(path: Path, generator: dict[str, Tensor], discriminator: dict[s
         "G_ema": _Module("Generator", generator),
         "augment_pipe": None,
     }
+    path.write_bytes(pickled(contents))
+
+
+def pickled(contents: Any) -> bytes:
+    """A pickle in which official modules are written as `torch_utils.persistence` writes them."""
     buffer = io.BytesIO()
     _Pickler(buffer, protocol=4).dump(contents)
-    path.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
@@ -120,6 +125,13 @@ class _Module:
         }
 
 
+class Persistent:
+    """A persistent class with this __dict__."""
+
+    def __init__(self, state: dict[str, Any], kind: str = "Module"):
+        self.state, self.kind = state, kind
+
+
 class _Easy(dict):
     """dnnlib.util.EasyDict."""
 
@@ -138,8 +150,11 @@ _RECONSTRUCT = _Name("torch_utils.persistence", "_reconstruct_persistent_obj")
 _EASY = _Name("dnnlib.util", "EasyDict")
 
 
-class _Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the one in Python, whose `dispatch` can be extended
-    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+_InPython: Any = pickle._Pickler  # type: ignore[attr-defined]  # its `dispatch` can be extended, that of the one in C cannot
+
+
+class _Pickler(_InPython):
+    dispatch: ClassVar[dict[Any, Any]] = dict(_InPython.dispatch)
 
     def save_name(self, name: _Name) -> None:
         self.save(name.module)
@@ -154,7 +169,11 @@ class _Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the one in Pyt
         if all(name.isdigit() for name in state["_modules"]) and state["_modules"]:
             self.save_reduce(copyreg.__newobj__, (nn.ModuleList,), state)  # type: ignore[attr-defined]
         else:
-            meta = {"type": "class", "version": 6, "module_src": SOURCE, "class_name": module.kind, "state": state}
-            self.save_reduce(_RECONSTRUCT, (meta,))
+            self.save_persistent(Persistent(state, module.kind))
+
+    def save_persistent(self, module: Persistent) -> None:
+        meta = {"type": "class", "version": 6, "module_src": SOURCE, "class_name": module.kind, "state": module.state}
+        self.save_reduce(_RECONSTRUCT, (meta,), obj=module)
 
     dispatch[_Name], dispatch[_Easy], dispatch[_Module] = save_name, save_easy, save_module
+    dispatch[Persistent] = save_persistent

@@ -67,6 +67,18 @@ def test_container_of_the_fixture_holds_the_stated_values():
             assert np.array_equal(value.numpy(), stated.astype(np.float32)), f"{net} {key}"
 
 
+def test_modules_within_themselves_are_refused(tmp_path):
+    endless: dict[str, object] = {"_modules": {}, "_parameters": {"weight": torch.ones(1)}}
+    endless["_modules"]["again"] = outer = official.Persistent(endless)  # type: ignore[index]
+    many: object = official.Persistent({"_modules": {}, "_parameters": {"weight": torch.ones(1)}})
+    for _ in range(20):
+        many = official.Persistent({"_modules": {str(i): many for i in range(9)}})
+    for module in (outer, many):
+        (tmp_path / "G.pkl").write_bytes(official.pickled({"G_ema": module}))
+        with pytest.raises(CheckpointError, match="modules more than"):
+            SYSTEM.read([tmp_path / "G.pkl"])
+
+
 def test_discriminator_of_the_same_file(files):
     network, expected = read_discriminator(Path(files["pickle"])), official.discriminator_state()
     assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
