@@ -6,7 +6,6 @@ leaky ReLUs times sqrt(2). `fold` multiplies the constants into the weights: for
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,15 +26,13 @@ def leaky(x: Tensor, gain: float = LEAKY_GAIN) -> Tensor:
 
 def fir(x: Float[Tensor, "n c h w"], pad: int, gain: float = 1.0, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """The low-pass filter [1, 3, 3, 1] / 8 along both axes, times a gain, plus a bias, on x with `pad` zeros on each side."""
-    return F.conv2d(x, _kernel(x.shape[1], gain, x.dtype, x.device), bias, stride, pad, groups=x.shape[1])
+    return F.conv2d(x, _kernel(x, gain), bias, stride, pad, groups=x.shape[1])
 
 
-@lru_cache(maxsize=64)
-def _kernel(channels: int, gain: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        taps = torch.tensor(FILTER, dtype=torch.float64)
-        square = torch.outer(taps, taps) * (gain / taps.sum() ** 2)
-        return square.to(device, dtype).expand(channels, 1, 4, 4).contiguous()
+def _kernel(like: Tensor, gain: float) -> Tensor:
+    """One filter per channel. Made anew each time: it costs nothing beside what it is for."""
+    taps = torch.tensor(FILTER, device=like.device)
+    return (torch.outer(taps, taps) * (gain / 64)).to(like.dtype).expand(like.shape[1], 1, 4, 4)
 
 
 def pointwise(x: Float[Tensor, "*n inputs"], weight: Float[Tensor, "outputs inputs"], bias: Tensor | None) -> Tensor:

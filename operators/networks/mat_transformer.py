@@ -6,8 +6,6 @@ as anything in it was.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,13 +53,13 @@ def unwindowed(x: Tensor, size: int, shift: int, like: tuple[int, ...]) -> Tenso
     return x.roll((shift, shift), (2, 3)) if shift else x
 
 
-@lru_cache(maxsize=32)
 def _apart(h: int, w: int, size: int, shift: int, device: torch.device) -> Tensor:
     """`windows, size * size, size * size`: -100 between tokens that only the roll has brought together (Liu et al. 2021)."""
-    with torch.inference_mode(False):
-        rows, columns = (torch.bucketize(torch.arange(n), torch.tensor([n - size, n - shift]), right=True) for n in (h, w))
-        labels = windows((3 * rows[:, None] + columns)[None, None], size, 0)[..., 0]
-        return torch.where(labels[:, None] == labels[:, :, None], 0.0, _INVALID).to(device)
+    rows, columns = (
+        torch.arange(n, device=device).ge(n - size).long() + torch.arange(n, device=device).ge(n - shift) for n in (h, w)
+    )
+    labels = windows((3 * rows[:, None] + columns)[None, None], size, 0)[..., 0]
+    return torch.where(labels[:, None] == labels[:, :, None], 0.0, _INVALID)
 
 
 class WindowAttention(nn.Module):
