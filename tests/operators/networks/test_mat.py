@@ -158,7 +158,7 @@ def _damaged(kind: str, folder: Path, files: dict[str, str]) -> Path:
     elif kind == "filter":
         state["synthesis.enc.EncConv_Block_64x64.conv0.resample_filter"] = torch.eye(4)
     elif kind == "huge":
-        state["synthesis.enc.EncConv_Block_64x64.conv1.weight"] = torch.zeros(1, 1, 1, 1).expand(10**6, 1, 1, 1)
+        state["synthesis.enc.EncConv_Block_64x64.conv1.weight"] = torch.zeros(10**6, 1, 1, 1)
     elif kind == "other":
         state = {"encoder.1.weight": torch.zeros(3)}
     if kind == "truncated":
