@@ -122,7 +122,10 @@ def state_dict_of(contents: Any, path: Path, *places: str) -> dict[str, Tensor]:
         if isinstance(contents, dict) and isinstance(contents.get(place), dict | Held):
             found = contents[place]
             break
-    state = dict(held_tensors(found)) if isinstance(found, Held) else found
+    try:
+        state = dict(held_tensors(found)) if isinstance(found, Held) else found
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(path, "a network", str(error), "give the official file") from error
     if isinstance(state, dict):
         state = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
     if not isinstance(state, dict) or not state:

@@ -149,8 +149,20 @@ def loads(data: bytes, persistent: Callable[[Any], Any] | None = None) -> Any:
     return reader.load()
 
 
+_DEEPEST, _MOST = 32, 100_000  # modules within modules, and all in all
+
+
 def held_tensors(thing: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Tensors of a held torch module by their state_dict names: pickled modules and TorchScript archives."""
+    """Tensors of a held torch module by their state_dict names: pickled modules and TorchScript archives.
+
+    Errors: pickle.UnpicklingError for modules that lie within themselves, or are more than any network has.
+    """
+    return _tensors(thing, prefix, 0, iter(range(_MOST)))
+
+
+def _tensors(thing: Any, prefix: str, depth: int, left: Iterator[int]) -> Iterator[tuple[str, Tensor]]:
+    if depth > _DEEPEST or next(left, None) is None:
+        raise pickle.UnpicklingError(f"modules more than {_DEEPEST} deep, or more than {_MOST} of them")
     state = thing.state if isinstance(thing, Held) else thing
     if isinstance(thing, Held) and state is None and len(thing.args) == 1 and isinstance(thing.args[0], dict):
         state = thing.args[0].get("state")  # a persistent class keeps its __dict__ in the description that it is rebuilt from
@@ -162,4 +174,4 @@ def held_tensors(thing: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
             if isinstance(value, Tensor):
                 yield f"{prefix}{name}", value.detach()
             elif isinstance(value, Held):
-                yield from held_tensors(value, f"{prefix}{name}.")
+                yield from _tensors(value, f"{prefix}{name}.", depth + 1, left)
