@@ -15,6 +15,7 @@ from PIL import Image
 from operators.faces.geometry import warp
 
 SIDE = 224
+_BICUBIC = Image.Resampling.BICUBIC
 DEEP3D_SCALE = 102.0
 """Size of the reference face in the aligned picture, pixels per decimetre."""
 REFERENCE = np.array(
@@ -102,8 +103,12 @@ def align_by_five(photo: UInt8[np.ndarray, "h w 3"], placed: Placement) -> Align
     if x1 <= x0 or y1 <= y0:
         raise AlignmentError("the landmarks lie beside the photo")
     sx, sy = placed.width / w, placed.height / h
-    box = (x0 * sx, y0 * sy, min(x1 * sx, placed.width), min(y1 * sy, placed.height))
-    part = Image.fromarray(np.ascontiguousarray(photo)).resize((x1 - x0, y1 - y0), Image.Resampling.BICUBIC, box)
+    reach = 2 * max(sy, 1.0) + 2
+    top, bottom = max(int(y0 * sy - reach), 0), min(int(y1 * sy + reach), placed.height)
+    rows = Image.fromarray(np.ascontiguousarray(photo[top:bottom]))
+    # Across, then down, as PIL long did it: which comes first decides some last bits, and newer versions choose by cost.
+    rows = rows.resize((x1 - x0, bottom - top), _BICUBIC, (x0 * sx, 0, min(x1 * sx, placed.width), bottom - top))
+    part = rows.resize((x1 - x0, y1 - y0), _BICUBIC, (0, y0 * sy - top, x1 - x0, min(y1 * sy, placed.height) - top))
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
     picture[y0 - up : y1 - up, x0 - left : x1 - left] = np.asarray(part)
     return Aligned(picture, np.array([[1 / sx, 0, -left], [0, 1 / sy, -up]], np.float64))

@@ -16,12 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from operators.morphable import camera
 from operators.morphable.light import sh_basis
-from operators.networks.deep3d import SIDE
+from operators.morphable.basis import BasisError
+from operators.morphable.model import LinearPoints, MorphableModel
+from operators.networks.deep3d import PARTS, SIDE, fold_norms
+from operators.regress.alignment import deep3d_alignment
+from operators.regress.base import Regressed, need_basis, own_coefficients
 
 FOCAL_PX, CAMERA_DM = 1015.0, 10.0
 AMBIENT = 0.8
@@ -147,3 +151,29 @@ class Deep3dModel:
         marks = vertices[:, self.landmarks]
         landmarks = marks[..., :2] / marks[..., 2:] * FOCAL_PX + SIDE / 2
         return Deep3dFace(vertices, albedo, shading * albedo, landmarks, rotation)
+
+
+class Deep3dRegressor:
+    """Deep3D as a `Regressor`: its network, and its coefficients as those of `bfm2009_front`.
+
+    Errors: CheckpointError; BasisError when the basis is another one.
+    """
+
+    def __init__(self, network: nn.Module, model: MorphableModel, samples: LinearPoints):
+        counts = {"identity": PARTS["identity"], "expression": PARTS["expression"], "albedo": PARTS["texture"]}
+        use = "bfm2009_front_face, or bfm2009_front"
+        basis = need_basis(model.basis, "Deep3D", "Deep3DFaceRecon", counts, use)
+        if basis.native is None or np.abs(basis.native.origin).max() > 0:
+            raise BasisError(f"basis {basis.name}: Deep3D's pose is about the middle of another cut of the face: use {use}")
+        self.network, self.basis, self.samples = fold_norms(network).to(model.device), basis, samples
+
+    align = staticmethod(deep3d_alignment)
+
+    def __call__(self, pictures: Float[Tensor, "faces 3 224 224"]) -> Regressed:
+        parts = split(self.network(pictures))
+        own = own_coefficients(self.basis, {"identity": parts.identity, "expression": parts.expression, "albedo": parts.texture})
+        coefficients = torch.cat((own["identity"], own["expression"]), 1)
+        focal = torch.full_like(parts.angles[:, 0], FOCAL_PX)
+        inside = camera.to_camera(self.samples.at(coefficients), parts.rotation, parts.translation)
+        projected = camera.project(inside, focal, SIDE)
+        return Regressed(coefficients, own["albedo"], parts.irradiance, parts.rotation, parts.rotation, projected, focal)
