@@ -217,15 +217,14 @@ class AssetStore:
         from operators.networks.obtained import official_weights
 
         entry = self.networks[name]
-        data = file.read_bytes()
-        digest = sha256_of(data)
+        digest = sha256_of(file.read_bytes())
         known = [known.sha256 for known in entry.files if known.sha256]
         if known and not any_bytes and not any(digest.startswith(start) for start in known):
             expected = " or ".join(start if len(start) == 64 else f"{start}…" for start in known)
             raise AssetError(
                 f"{file.name}: expected sha256 {expected}, got {digest}: not used; --any-bytes takes it all the same"
             )
-        weights = official_weights(name, file.name, data)
+        weights = official_weights(name, file)
         self._write(name, weights, {"licence": entry.licence, "source": entry.page, "source_sha256": digest})
         return digest
 

@@ -133,7 +133,7 @@ def state_dict_of(contents: Any, path: Path, *places: str) -> dict[str, Tensor]:
             else (repr(contents)[:80])
         )
         expected = f"tensors by name{f' at {where}' if where else ''}"
-        raise CheckpointError(path, expected, found_text, "give the file that holds the generator's weights")
+        raise CheckpointError(path, expected, found_text, "give the file that holds the network's weights")
     prefix = "module."
     if all(key.startswith(prefix) for key in state):
         state = {key.removeprefix(prefix): value for key, value in state.items()}

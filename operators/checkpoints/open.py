@@ -41,7 +41,12 @@ def convert(system: System, path: Path, store: AssetStore, name: str = "") -> Pa
     files = system.find(path)
     digest = _digest(files)
     official = system.read(files)
-    system.build(official)
+    try:
+        system.build(official)
+    except CheckpointError as error:
+        if Path(error.file).name in {file.name for file in files}:
+            raise
+        raise CheckpointError(path, error.expected, error.found, error.do) from error
     about = {
         "system": system.name,
         "licence": system.licence,

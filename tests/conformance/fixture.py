@@ -93,7 +93,7 @@ def compared(
 
 
 def strided_like(full: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Every k-th value along the axes that are longer than in this shape, with the smallest k that gives it; else `full` itself."""
+    """Every k-th value along the axes that are longer than in this shape, with the smallest k that gives it; else `full`."""
     longer = [axis for axis, (have, want) in enumerate(zip(full.shape, shape, strict=False)) if have != want]
     if full.ndim != len(shape) or not longer:
         return full

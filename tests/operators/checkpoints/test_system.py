@@ -16,7 +16,7 @@ def network() -> nn.Sequential:
 
 
 def build(official: Official) -> nn.Module:
-    return fill(network(), official.weights, "tiny.pth", "Tiny")
+    return fill(network(), official.weights, "Tiny", "Tiny")
 
 
 def read(files: list[Path]) -> Official:
@@ -108,7 +108,7 @@ def test_a_converted_network_of_another_system_is_refused(file, store):
 
 def test_nothing_is_written_when_a_file_does_not_fit(tmp_path, store):
     torch.save({"net": {"0.weight": torch.ones(4, 3, 3, 3)}}, tmp_path / "tiny.pth")
-    with pytest.raises(CheckpointError, match="5 missing"):
+    with pytest.raises(CheckpointError, match=r"tiny\.pth: expected the 6 tensors of Tiny, found 1 tensors, 5 missing"):
         opening.open_network("tiny", str(tmp_path / "tiny.pth"), store)
     assert not (store.root / "networks").exists()
 
