@@ -109,7 +109,9 @@ def photos(path: Path, vector: Tensor, width: int = 300, height: int = 340) -> B
     batch.put("landmarks468_px", np.concatenate((marks468, 0 * marks468[..., :1]), -1))
     batch.put("crop_from_image", to_crop)
     empty = np.zeros((count, CROP, CROP), bool)
-    batch.put("crop", np.repeat(np.repeat((20 * np.arange(count, dtype=np.uint8))[:, None, None, None], CROP, 1), CROP, 2).repeat(3, 3))
+    batch.put(
+        "crop", np.repeat(np.repeat((20 * np.arange(count, dtype=np.uint8))[:, None, None, None], CROP, 1), CROP, 2).repeat(3, 3)
+    )
     for name, values in (("occluder", empty), ("crop_valid", ~empty), ("visible_face", ~empty)):
         batch.put(name, values)
     return batch

@@ -220,5 +220,8 @@ def test_the_fitter_begins_where_its_config_says(base, told, batch, monkeypatch)
     led = MorphableFitter(replace(config, start="deep3d", checkpoint="epoch_20.pth"))(batch.copy()).faces
     assert opened == [("deep3d", "epoch_20.pth")]
     assert led["fit_rmse_px"].mean() < plain["fit_rmse_px"].mean()
-    assert np.abs(led["identity"] - split(told).identity.numpy()).mean() < np.abs(plain["identity"] - split(told).identity.numpy()).mean()
+    assert (
+        np.abs(led["identity"] - split(told).identity.numpy()).mean()
+        < np.abs(plain["identity"] - split(told).identity.numpy()).mean()
+    )
     assert config.checkpoints == {} and replace(config, start="deep3d").checkpoints == {"checkpoint": "deep3d"}
