@@ -150,7 +150,7 @@ def _is_statistics(path: Path) -> bool:
     try:
         with np.load(path, allow_pickle=False) as file:
             return "Shape_Para_mean" in file.files
-    except (OSError, ValueError, EOFError, KeyError):
+    except Exception:  # a damaged file: `read` says so, if it is the one
         return path.name.startswith("stats")
 
 

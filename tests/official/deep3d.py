@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ RULE = {"mode": "fanin", "gain": 1.7, "gain_rules": [["bn3\\.weight", 0.3], ["co
 
 def state(depth: int = 50, one_layer: bool = False) -> dict[str, Tensor]:
     """The official state_dict with formula weights."""
+    return dict(_state(depth, one_layer))
+
+
+@cache
+def _state(depth: int, one_layer: bool) -> dict[str, Tensor]:
     own = Deep3d(depth, one_layer).state_dict()
     return state_of([(key, tuple(value.shape), str(value.dtype)) for key, value in own.items()], RULE)
 

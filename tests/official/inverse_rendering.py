@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,14 @@ _WORDS = {"running_mean": "moving_mean", "running_var": "moving_variance"}
 _PLACES = {"first": "3x3_1", "second": "3x3_2", "proj": "3x3_proj"}
 
 
-def state(lengths: dict[str, int] | None = None) -> dict[str, Tensor]:
+def state(lengths: Mapping[str, int] = PARTS) -> dict[str, Tensor]:
     """Our keys with formula weights."""
-    own = InverseRendering(lengths or PARTS).state_dict()
+    return dict(_state(tuple(lengths.items())))
+
+
+@cache
+def _state(lengths: tuple[tuple[str, int], ...]) -> dict[str, Tensor]:
+    own = InverseRendering(dict(lengths)).state_dict()
     return state_of([(key, tuple(value.shape), str(value.dtype)) for key, value in own.items()], RULE)
 
 

@@ -12,7 +12,7 @@ _MAGIC = 0xDB4775248B80FB57
 
 def write_bundle(index: Path, variables: Mapping[str, tuple[str, np.ndarray]], entries_per_block: int = 16) -> None:
     """`variables`: checkpoint key -> (name in the program, values). Checksums are left zero: nothing here reads them."""
-    data, table = b"", {"": _field(1, 1) + _field(3, _field(1, 1))}
+    data, table = bytearray(), {"": _field(1, 1) + _field(3, _field(1, 1))}
     graph = b"".join(
         _field(1, _field(2, _field(1, "VARIABLE_VALUE") + _field(2, name) + _field(3, key)))
         for key, (name, _) in variables.items()
