@@ -93,6 +93,12 @@ def test_wrong_files_are_one_clear_error(tmp_path, store, spoil):
 
 
 def test_fixture_is_numbers_only():
-    assert set(json.loads((FIXTURES / "deep3d" / "spec.json").read_text())) == {"source", "networks", "inputs", "geometry", "outputs"}
+    assert set(json.loads((FIXTURES / "deep3d" / "spec.json").read_text())) == {
+        "source",
+        "networks",
+        "inputs",
+        "geometry",
+        "outputs",
+    }
     with np.load(FIXTURES / "deep3d" / "expected.npz", allow_pickle=False) as file:
         assert len(file.files) > 10
