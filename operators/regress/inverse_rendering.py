@@ -13,6 +13,7 @@ taken for ambient light on the mean albedo, the highlight (power 20) is left out
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,7 +22,7 @@ from torch import Tensor
 from operators.morphable import camera
 from operators.morphable.model import LinearPoints, MorphableModel
 from operators.networks.deep3d import fold_norms
-from operators.networks.inverse_rendering import SIDE, InverseRendering
+from operators.networks.inverse_rendering import SIDE
 from operators.regress.alignment import ffhq_alignment
 from operators.regress.base import Regressed, need_basis, own_coefficients
 
@@ -62,7 +63,7 @@ class InverseRenderingRegressor:
     Errors: CheckpointError; BasisError when the basis is another one.
     """
 
-    def __init__(self, network: InverseRendering, model: MorphableModel, samples: LinearPoints):
+    def __init__(self, network: Any, model: MorphableModel, samples: LinearPoints):
         counts = dict(
             zip(("identity", "expression", "albedo"), (network.lengths[p] for p in ("Shape", "Exp", "Tex")), strict=True)
         )
