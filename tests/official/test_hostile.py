@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,10 +24,10 @@ def official(name: str):
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory) -> dict[str, str]:
-    """Every system's official files."""
+def shelf(tmp_path_factory) -> Callable[[str], str]:
+    """A system's official files, written when they are first asked for."""
     root = tmp_path_factory.mktemp("official")
-    return {name: official(name).write(_made(root / name)) for name in MODULES}
+    return cache(lambda name: official(name).write(_made(root / name)))
 
 
 def _made(folder: Path) -> Path:
@@ -51,7 +53,7 @@ def _pickled(path: Path) -> list[Path]:
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_that_a_checkpoint_says_is_run(name, shelf, tmp_path):
     mark, store = tmp_path / "mark", AssetStore(tmp_path / "cache")
-    copy = _copy(shelf[name], tmp_path)
+    copy = _copy(shelf(name), tmp_path)
     payload = payloads(mark)["os.system"]
     for target in _pickled(copy):
         kept = target.read_bytes()
@@ -67,7 +69,7 @@ def test_nothing_that_a_checkpoint_says_is_run(name, shelf, tmp_path):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_file_that_is_cut_short_is_named(name, shelf, tmp_path):
-    copy = _copy(shelf[name], tmp_path)
+    copy = _copy(shelf(name), tmp_path)
     for target in _pickled(copy):
         kept = target.read_bytes()
         target.write_bytes(kept[: len(kept) // 2])
@@ -80,7 +82,7 @@ def test_a_file_that_is_cut_short_is_named(name, shelf, tmp_path):
 def test_a_file_of_another_system_is_recognised(name, shelf, tmp_path):
     names = list(MODULES)
     other = names[(names.index(name) + 1) % len(names)]
-    copy, foreign = _copy(shelf[name], _made(tmp_path / "own")), _copy(shelf[other], _made(tmp_path / "other"))
+    copy, foreign = _copy(shelf(name), _made(tmp_path / "own")), _copy(shelf(other), _made(tmp_path / "other"))
     source = max(_pickled(foreign), key=lambda file: file.stat().st_size)
     for target in _pickled(copy):
         shutil.copyfile(source, target)
@@ -92,7 +94,7 @@ def test_a_file_of_another_system_is_recognised(name, shelf, tmp_path):
 @pytest.mark.parametrize("name", MODULES)
 def test_official_files_open_and_are_converted_once(name, shelf, tmp_path):
     store = AssetStore(tmp_path)
-    network = open_network(name, shelf[name], store)
+    network = open_network(name, shelf(name), store)
     assert not network.training
     (converted,) = (store.root / "networks").iterdir()
     again = open_network(name, str(converted), store)
