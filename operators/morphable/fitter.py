@@ -134,8 +134,8 @@ class MorphableFitter:
         name="MorphableFitter",
         version="3",
         reads=(
-            "image_bytes", "subject", "focal_35mm", "width_px", "height_px", "face_index", "mesh_score", "crop", "crop_from_image",
-            "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid",
+            "image_bytes", "subject", "focal_35mm", "width_px", "height_px", "face_index", "mesh_score", "crop",
+            "crop_from_image", "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid",
         ),
         writes=(
             "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px",

@@ -96,7 +96,7 @@ class Deep3d(nn.Module):
 
 
 def fold_norms(network: nn.Module) -> nn.Module:
-    """The same network with every batch norm put into the convolution before it. Changes it in place."""
+    """The same network with every batch norm put into the convolution before it, and its kernels channels last. In place."""
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     for module in network.modules():
@@ -108,7 +108,7 @@ def fold_norms(network: nn.Module) -> nn.Module:
             if isinstance(child, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d) and partner in names:
                 setattr(module, partner, fuse_conv_bn_eval(convolution, child))
                 setattr(module, name, nn.Identity())
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def find(path: Path) -> list[Path]:
@@ -147,7 +147,7 @@ SYSTEM = System(
     title="Deep3D",
     licence="MIT",
     non_commercial=False,
-    terms="code and weights MIT; the Basel Face Model that its numbers belong to is for non-commercial research",
+    terms="its repository's licence; the Basel Face Model that its numbers belong to is for non-commercial research",
     page="https://github.com/sicxu/Deep3DFaceRecon_pytorch",
     give=GIVE,
     find=find,

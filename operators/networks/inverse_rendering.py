@@ -1,9 +1,9 @@
 """The regressor of "Inverse Rendering 3DMM" (zhangxuan1918/FaceFusion): ResNet-18 from an FFHQ crop to a Basel face.
 
-224 px, RGB in [-1, 1], to 240 normalised numbers: pose 6, shape 100, expression 79, colour 6, illumination 9, texture 40; what they
-mean stands in `operators.regress.inverse_rendering`. It is a Keras network: padding "same" (more at the end), batch norms with
-epsilon 1e-3. Layers carry their Keras names, with kernels turned to torch's order; `stats.*` are the means and standard deviations of
-`stats_80k.npz`, which say how long each part is. Files that were trained otherwise (shape 199, expression 29, pose 7) load the same way.
+224 px, RGB in [-1, 1], to 240 normalised numbers: pose 6, shape 100, expression 79, colour 6, illumination 9, texture 40; what
+they mean stands in `operators.regress.inverse_rendering`. It is a Keras network: padding "same" (more at the end), batch norms
+with epsilon 1e-3. Kernels are turned to torch's order; `stats.*` are the means and standard deviations of `stats_80k.npz`, which
+say how long each part is. Files that were trained otherwise (shape 199, expression 29, pose 7) load the same way.
 """
 
 from __future__ import annotations
@@ -200,9 +200,9 @@ GIVE = "the folder trained_model_20200725 (saved_model.pb, variables/) with stat
 SYSTEM = System(
     name="inverse_rendering",
     title="Inverse Rendering 3DMM",
-    licence="FaceFusion README: non-commercial research, evaluation or testing",
+    licence="FaceFusion-non-commercial",
     non_commercial=True,
-    terms="internal, non-commercial research, evaluation or testing; not to be passed on; trained on FFHQ, with the Basel Face Model",
+    terms="internal, non-commercial research, evaluation or testing (its README); not to be passed on",
     page="https://github.com/zhangxuan1918/FaceFusion",
     give=GIVE,
     find=find,

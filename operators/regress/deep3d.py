@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from operators.morphable import camera
-from operators.morphable.light import sh_basis
 from operators.morphable.basis import BasisError
+from operators.morphable.light import sh_basis
 from operators.morphable.model import LinearPoints, MorphableModel
 from operators.networks.deep3d import PARTS, SIDE, fold_norms
 from operators.regress.alignment import deep3d_alignment

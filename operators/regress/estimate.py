@@ -99,7 +99,7 @@ class Estimator:
         reason = [""] * len(index)
         for k, j in enumerate(index):
             try:
-                aligned = self.regressor.align(batch.frame(batch.face_row[j]), batch.faces["landmarks68_px"][j])
+                aligned = self.regressor.align(batch.frame(int(batch.face_row[j])), batch.faces["landmarks68_px"][j])
             except AlignmentError as error:
                 reason[k] = str(error)
                 continue

@@ -1,13 +1,13 @@
 """What the inverse-rendering regressor's parameters mean (zhangxuan1918/FaceFusion with tensorflow3DMMRendering).
 
 Shape, expression and texture multiply the modes of face3d's `BFM.mat` (53,215 vertices, micrometres, modes not scaled) and of
-`exp_80k.npz`; our base of those files and of the statistics (see `operators.morphable.bases.face3d`) counts in the statistics' own standard
-deviations. Pose: pitch, yaw, roll in radians, then x, y (z in seven-number files) and scale, these in picture sides. The camera
-is scaled-orthographic: x = s (v R)_x + t_x, y up likewise with R = Rz Ry Rx acting from the right, and a landmark lies at column x,
-row 223 - y, counted from pixel centres.
-Light is Phong's, in the face's own frame: ambient RGB, directional RGB, its two angles, a specular share; then a gain and an offset
-RGB. Ambient and directional light times gain are a light of spherical harmonics of degree 1, which is what we make of it. The offset is
-taken for ambient light on the mean albedo, the highlight (power 20) is left out: both are our own reading.
+`exp_80k.npz`; our base of those files and of the statistics (see `operators.morphable.bases.face3d`) counts in the statistics'
+own standard deviations. Pose: pitch, yaw, roll in radians, then x, y (z in seven-number files) and scale, these in picture
+sides. The camera is scaled-orthographic: x = s (v R)_x + t_x, y up likewise with R = Rz Ry Rx acting from the right, and a
+landmark lies at column x, row 223 - y, counted from pixel centres.
+Light is Phong's, in the face's own frame: ambient RGB, directional RGB, its two angles, a specular share; then a gain and an
+offset RGB. Ambient and directional light times gain are a light of spherical harmonics of degree 1, which is what we make of
+it. The offset is taken for ambient light on the mean albedo, the highlight (power 20) is left out: both are our own reading.
 """
 
 from __future__ import annotations
@@ -64,9 +64,8 @@ class InverseRenderingRegressor:
     """
 
     def __init__(self, network: Any, model: MorphableModel, samples: LinearPoints):
-        counts = dict(
-            zip(("identity", "expression", "albedo"), (network.lengths[p] for p in ("Shape", "Exp", "Tex")), strict=True)
-        )
+        names = {"identity": "Shape", "expression": "Exp", "albedo": "Tex"}
+        counts: dict[str, int] = {part: network.lengths[name] for part, name in names.items()}
         use = "bfm2009_full made from BFM.mat, exp_80k.npz and stats_80k.npz (or its cut, bfm2009_full_face)"
         self.basis = need_basis(model.basis, "the inverse-rendering regressor", CONVENTION, counts, use)
         self.network, self.samples = fold_norms(network).to(model.device), samples

@@ -35,7 +35,7 @@ def checkpoint(weights: dict[str, Tensor]) -> dict[str, Any]:
 
 def write(folder: Path) -> str:
     """`checkpoints/<name>/epoch_20.pth`; the folder is what a config names."""
-    place = folder / "face_recon_feat0.2_augment"
+    place = folder / "a_model"
     place.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint(state()), place / "epoch_20.pth")
     torch.save({}, place / "epoch_5.pth")

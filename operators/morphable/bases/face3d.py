@@ -1,9 +1,9 @@
 """Basel Face Model 2009 as face3d makes it (`BFM.mat`), with the statistics of the inverse-rendering regressor.
 
-Facts of the formats: `BFM.mat` holds a struct `model` with shapeMU, shapePC (micrometres, modes not scaled), expMU, texMU, texPC, tri
-(3 x triangles) and kpt_ind, which count from 1; `exp_80k.npz` expMU and expPC (the 79 modes of Guo et al. 2018);
-`stats_80k.npz` mean and standard deviation of the regressor's shape, expression and texture numbers. tensorflow3DMMRendering adds both
-expMU to shapeMU, and so does this.
+Facts of the formats: `BFM.mat` holds a struct `model` with shapeMU, shapePC (micrometres, modes not scaled), expMU, texMU,
+texPC, tri (3 x triangles) and kpt_ind, which count from 1; `exp_80k.npz` expMU and expPC (the 79 modes of Guo et al. 2018);
+`stats_80k.npz` mean and standard deviation of the regressor's shape, expression and texture numbers. tensorflow3DMMRendering
+adds both expMU to shapeMU, and so does this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`data/tiny.*` was written by TensorFlow 2.15.1: a Keras model of a dense layer and a batch norm, values counted up from 0, 10, …"""
+"""`data/tiny.*` was written by TensorFlow 2.15.1: a Keras model of a dense layer and a batch norm, values from 0, 10, … up."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def test_any_byte_may_be_wrong(tmp_path):
 
 
 def test_no_index_is_one_error(tmp_path):
-    with pytest.raises(CheckpointError, match="no such file|No such file"):
+    with pytest.raises(CheckpointError, match=r"[Nn]o such file"):
         read_bundle(tmp_path / "none.index")
     (tmp_path / "tiny.index").write_bytes(TINY.read_bytes())
     with pytest.raises(CheckpointError, match="data-00000-of-00001"):

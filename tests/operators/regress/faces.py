@@ -28,7 +28,7 @@ CONVENTION = "Deep3DFaceRecon: as the converter of the Basel Face Model writes i
 
 
 def save_base(path: Path, convention: str = CONVENTION, counts=(80, 64, 80), origin=(0.0, 0.0, 0.0), stats=None) -> Path:
-    """A face of about the size of Deep3D's, in decimetres; `stats` (offset, scale) by part where official numbers are not ours."""
+    """A face of about Deep3D's size, in decimetres; `stats` (offset, scale) by part where official numbers are not ours."""
     small = synthetic_basis(1, identity=counts[0], expression=counts[1], albedo=counts[2], texture_px=0)
     native: dict = {"convention": convention, "origin": np.array(origin, np.float32)}
     for part, count in zip(("identity", "expression", "albedo"), counts, strict=True):
@@ -58,6 +58,9 @@ def vectors(count: int, seed: int = 0) -> Tensor:
 
 class ToldApart(nn.Module):
     """In place of a network: the row of `outputs` that the grey level at the picture's middle names, plus what its pixels add."""
+
+    outputs: Tensor
+    weights: Tensor
 
     def __init__(self, outputs: Tensor, by_pixels: float = 0.0):
         super().__init__()

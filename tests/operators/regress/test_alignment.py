@@ -38,7 +38,10 @@ def official_order(photo, placed):
     return np.asarray(image.crop((left, up, left + SIDE, up + SIDE)))
 
 
-@pytest.mark.parametrize(("scale", "centre"), [(60, (130, 170)), (150, (130, 170)), (25, (130, 170)), (70, (20, 30)), (80, (250, 330))])
+PLACES = [(60, (130, 170)), (150, (130, 170)), (25, (130, 170)), (70, (20, 30)), (80, (250, 330))]
+
+
+@pytest.mark.parametrize(("scale", "centre"), PLACES)
 def test_picture_is_that_of_resizing_the_whole_photo(scale, centre):
     five = five_points(marks(centre, scale))
     placed = place_by_five(np.stack((five[:, 0], 340 - 1 - five[:, 1]), 1), 260, 340)

@@ -43,13 +43,15 @@ def made(tmp_path_factory):
     own = [0.5 * torch.randn(N, n, generator=g) for n in COUNTS]
     official = [values * torch.as_tensor(stats[part][1]).float() + torch.as_tensor(stats[part][0]).float()
                 for part, values in zip(stats, own, strict=True)]  # fmt: skip
-    pose = torch.cat((0.3 * torch.randn(N, 3, generator=g), 0.5 + 0.02 * torch.randn(N, 2, generator=g), torch.full((N, 1), 4.5e-6)), 1)
+    angles, shift = 0.3 * torch.randn(N, 3, generator=g), 0.5 + 0.02 * torch.randn(N, 2, generator=g)
+    pose = torch.cat((angles, shift, torch.full((N, 1), 4.5e-6)), 1)
     light = torch.rand(N, 9, generator=g)
     colour = torch.cat((0.8 + 0.2 * torch.rand(N, 3, generator=g), torch.zeros(N, 3)), 1)
     parts = dict(zip(PARTS, (pose, official[0], official[1], colour, light, official[2]), strict=True))
     deep3d = save_base(path.with_name("deep3d.npz"))
     batch = photos(deep3d, vectors(N, 2))
-    out = FaceRegressor(FaceRegressorConfig(network="inverse_rendering", basis=str(path)), network=Told(parts))(batch.copy()).faces
+    config = FaceRegressorConfig(network="inverse_rendering", basis=str(path))
+    out = FaceRegressor(config, network=Told(parts))(batch.copy()).faces
     return path, parts, own, batch, out
 
 

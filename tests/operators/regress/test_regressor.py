@@ -9,8 +9,8 @@ from operators.faces.geometry import invert_similarity, transform_points
 from operators.morphable import camera
 from operators.morphable.bases import load_basis
 from operators.morphable.basis import BasisError
-from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.morphable.fit import FitSettings, fit_landmarks
+from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.morphable.landmark_cost import FaceState
 from operators.morphable.light import sh_basis, to_viewer
 from operators.morphable.model import MorphableModel

@@ -1,4 +1,4 @@
-"""face3d's BFM.mat with the inverse-rendering regressor's files: its numbers are the base's, its faces the official arithmetic's."""
+"""face3d's BFM.mat with the inverse-rendering regressor's files: its numbers are the base's, its faces those of its code."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_numbers_are_the_regressors_and_faces_the_official_ones(tmp_path):
     data, extra, columns, stats = write(tmp_path)
     basis, used = convert("bfm2009_full", [tmp_path])
     assert set(used) >= {"BFM.mat", "exp_80k.npz", "stats_80k.npz"}
-    assert basis.native.convention.startswith(CONVENTION)
+    assert basis.native is not None and basis.native.convention.startswith(CONVENTION)
     official = {name: np.random.default_rng(1).normal(size=count) * stats[f"{name}_Para_std"] for name, count in COUNTS.items()}
     shape = data["shapeMU"] + data["expMU"] + extra
     for name in ("Shape", "Exp"):
