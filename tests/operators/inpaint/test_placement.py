@@ -6,7 +6,7 @@ import torch
 from jobs.benchmarks.networks import CONFIGS, scene
 from jobs.plan import OPERATORS
 from operators.checkpoints.registry import system_of
-from operators.inpaint import edgeconnect, seeds
+from operators.inpaint import edgeconnect, lama, mat, seeds, tfill
 from tests.fake_gpu import DEVICE, fake_gpu, move, move_fields, moved
 
 DRAWN = "facefill3d"  # rasterizes, which takes numbers: tests/gpu
@@ -25,15 +25,22 @@ def test_a_mixture_is_seen():
 @pytest.mark.parametrize("config", [config for config in CONFIGS if config.system != DRAWN], ids=lambda config: config.system)
 def test_everything_lies_where_the_network_is(config, monkeypatch):
     system = system_of(config.system)
-    operator = OPERATORS[type(config)](config, network=system.build(system.untrained()))
+    usual = torch.nn.Module.to
+
+    def to(module, *where, **how):
+        return module if DEVICE in map(str, where) else usual(module, *where, **how)
+
+    with monkeypatch.context() as there_is_none:
+        there_is_none.setattr(torch.nn.Module, "to", to)
+        operator = OPERATORS[type(config)](config, device=DEVICE, network=system.build(system.untrained()))
     # What is made on the CPU from numbers, as it comes from there.
-    for name in ("normal", "uniform"):
-        monkeypatch.setattr(seeds, name, lambda own, shape, stream=0: torch.zeros(len(own), *shape))
+    for module in (seeds, edgeconnect, lama, mat, tfill):
+        for name in ("normal", "uniform"):
+            monkeypatch.setattr(module, name, lambda own, shape, stream=0: torch.zeros(len(own), *shape), raising=False)
     blank = lambda images, *_: torch.zeros(len(images), *images.shape[-2:], device=images.device) > 0  # noqa: E731
     monkeypatch.setattr(edgeconnect, "canny_skimage", blank)
     given = scene(2, 256)
     with fake_gpu():
         move(operator.network)
-        operator.device = DEVICE
         painted = operator.paint(move_fields(given, "seeds"))
         assert painted.device.type == DEVICE and tuple(painted.shape) == (2, 3, 256, 256)
