@@ -48,19 +48,21 @@ def fit_landmarks(
     expression_prior: Float[Tensor, " faces"] | None = None,
     person: Int[Tensor, " faces"] | None = None,
     start: FaceState | None = None,
+    centre: Float[Tensor, "faces modes"] | None = None,
 ) -> LandmarkFit:
     """Pose and coefficients that minimise `LandmarkCost`: robust landmark residuals, Gaussian priors on the coefficients.
 
     `target` and `focal_px` in crop pixels; `weights` in [0, 1] per point, 0 = ignore; `expression_prior` is 1 where not given.
     Faces of the same `person` share their identity coefficients, everything else is their own; without it all are strangers.
     It begins with the mean face where that fits best, or at `start` (its focal length aside) where that costs less; NaN there
-    means nothing is known of a face.
+    means nothing is known of a face. `centre` are the coefficients that the priors pull towards, the mean face without it; a
+    person's photos must have the same identity there.
     A face (a person) stops costing when it has converged, and its result does not depend on the others of the batch. Nothing
     raises for bad numbers: such faces come back with `ok` False. Levenberg-Marquardt with Marquardt's diagonal scaling.
     """
     n = len(target)
     cost, good, enough, spread = _usable(
-        landmark_cost(points, target, weights, focal_px, float(size), settings, expression_prior)
+        landmark_cost(points, target, weights, focal_px, float(size), settings, expression_prior, centre)
     )
     state = _start(cost, good)
     device = target.device

@@ -77,6 +77,9 @@ class MorphableFitterConfig(OperatorConfig):
     start: Literal["mean", "deep3d", "inverse_rendering"] = option(
         "mean", "where the fit begins: the mean face, or what a regressor makes of the photo (needs its basis)"
     )
+    start_prior: bool = option(
+        False, "identity is pulled towards the regressor's instead of the mean face's: what is hidden stays as it says"
+    )
     checkpoint: str = option("", "official files of the regressor that the fit begins with (see docs/networks.md)")
     photometric_steps: int = option(0, "steps that refine pose and shape by the photo itself; 0 = landmarks alone")
     photometric_noise: float = option(0.05, "standard deviation of a sample's colour in those steps")
@@ -174,6 +177,18 @@ class MorphableFitter:
         coefficients = torch.where(found.ok[:, None], found.coefficients, torch.nan)
         return FaceState(coefficients, found.rotation, found.translation, found.focal_px)
 
+    def _centre(self, start: FaceState | None, person: Tensor) -> Float[Tensor, "faces modes"] | None:
+        """The identity that the prior pulls to: the mean of what the regressor makes of a person's photos."""
+        if start is None or not self.config.start_prior:
+            return None
+        centre, identity = torch.zeros_like(start.coefficients), self.model.identity_count
+        known = torch.isfinite(start.coefficients).all(1)
+        for one in person.unique():
+            same = person == one
+            if (same & known).any():
+                centre[same, :identity] = start.coefficients[same & known, :identity].mean(0)
+        return centre
+
     def _outward(self) -> Float[Tensor, "points 3"]:
         """Normals of the mean face at the landmarks."""
         mean = self.model.shape.mean
@@ -226,7 +241,8 @@ class MorphableFitter:
         unseen = hidden[:, self.mouth].float().mean(1)
         prior = config.expression_prior + unseen * (config.hidden_expression_prior - config.expression_prior)
         start = None if self.estimator is None else self._start(batch, index, focal)
-        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior, person, start)
+        centre = self._centre(start, person)
+        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior, person, start, centre)
         for j, reason in zip(index, fit.reason, strict=True):
             if reason:
                 batch.mark_face(int(j), LOW_CONFIDENCE, f"{self.info.name}: {reason}")
@@ -242,7 +258,7 @@ class MorphableFitter:
         }
         if self.photometric is not None:
             known = replace(settings, focal_log_std=0.0)
-            term = landmark_cost(self.points, target, weights, fit.focal_px, float(size), known, prior)
+            term = landmark_cost(self.points, target, weights, fit.focal_px, float(size), known, prior, centre)
             found = self._appearance(batch, index, fit, term, (person[:, None] == person).sum(1) > 1)
             columns |= {"albedo": found.albedo, "light": found.light, "translation": found.translation}
             columns["identity"] = found.coefficients[:, : self.model.identity_count]

@@ -225,3 +225,18 @@ def test_the_fitter_begins_where_its_config_says(base, told, batch, monkeypatch)
         < np.abs(plain["identity"] - split(told).identity.numpy()).mean()
     )
     assert config.checkpoints == {} and replace(config, start="deep3d").checkpoints == {"checkpoint": "deep3d"}
+
+
+def test_what_is_hidden_stays_as_the_regressor_says(base, told, batch, monkeypatch):
+    monkeypatch.setattr("operators.regress.estimate.open_network", lambda *_: ToldApart(told))
+    covered = batch.copy()
+    low = np.arange(CROP)[:, None] > 0.55 * CROP
+    covered.put("occluder", np.repeat((low & np.ones((CROP, CROP), bool))[None], N, 0))
+    config = MorphableFitterConfig(basis=str(base), start="deep3d", checkpoint="epoch_20.pth", points="68")
+    truth = split(told).identity.numpy()
+    free, led = (MorphableFitter(replace(config, start_prior=on))(covered.copy()).faces for on in (False, True))
+    off = [np.abs(found["identity"] - truth).mean() for found in (free, led)]
+    assert off[1] < 0.3 * off[0]
+    alone = MorphableFitter(replace(config, start_prior=True))(covered.take([2])).faces
+    for name in ("identity", "expression", "translation", "albedo", "light"):
+        assert np.array_equal(alone[name], led[name][2:3]), name
