@@ -134,6 +134,9 @@ def state_dict_of(contents: Any, path: Path, *places: str) -> dict[str, Tensor]:
         )
         expected = f"tensors by name{f' at {where}' if where else ''}"
         raise CheckpointError(path, expected, found_text, "give the file that holds the network's weights")
+    claims = [key for key, value in state.items() if value.numel() * value.element_size() > value.untyped_storage().nbytes()]
+    if claims:
+        raise CheckpointError(path, "tensors with numbers of their own", f"{claims[0]} larger than its numbers", "get it again")
     prefix = "module."
     if all(key.startswith(prefix) for key in state):
         state = {key.removeprefix(prefix): value for key, value in state.items()}

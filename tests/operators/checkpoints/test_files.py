@@ -138,6 +138,13 @@ def test_other_kinds_of_files(tmp_path):
         state_dict_of(3, tmp_path / "a.pth")
 
 
+def test_a_tensor_that_claims_more_than_it_has_is_refused(tmp_path):
+    path = tmp_path / "huge.pth"
+    torch.save({"a": torch.ones(1).expand(10**12)}, path)
+    with pytest.raises(CheckpointError, match=r"huge\.pth: expected tensors with numbers of their own, found a larger than"):
+        state_dict_of(read_checkpoint(path), path)
+
+
 def test_odd_spellings_of_bytes_are_refused():
     with pytest.raises(pickle.UnpicklingError):
         loads(b"c_codecs\nencode\n(Vabc\nVzip\ntR.")
