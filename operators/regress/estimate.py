@@ -21,6 +21,7 @@ from operators.regress.deep3d import Deep3dRegressor
 from operators.regress.inverse_rendering import InverseRenderingRegressor
 from operators.regress.pose import pose_like, turned_light
 
+_TOGETHER = 32
 REGRESSORS = {"deep3d": Deep3dRegressor, "inverse_rendering": InverseRenderingRegressor}
 
 
@@ -111,8 +112,13 @@ class Estimator:
         return tensor, torch.from_numpy(maps).to(self.device), reason
 
     def _regressed(self, pictures: Tensor) -> Regressed:
-        """On a CPU one by one: a face's bits must not depend on who comes with it."""
-        if self.device.type != "cpu":
-            return self.regressor(pictures)
-        parts = [self.regressor(pictures[i : i + 1]) for i in range(len(pictures))]
-        return Regressed(**{name: torch.cat([getattr(p, name) for p in parts]) for name in Regressed.__dataclass_fields__})
+        """On a CPU one by one, on a GPU in parts of one size: a face's bits must not depend on who comes with it."""
+        size = 1 if self.device.type == "cpu" else _TOGETHER
+        parts = []
+        for start in range(0, len(pictures), size):
+            some = pictures[start : start + size]
+            missing = size - len(some)
+            full = torch.cat((some, some[-1:].expand(missing, -1, -1, -1))) if missing else some
+            found = self.regressor(full)
+            parts.append({name: getattr(found, name)[: len(some)] for name in Regressed.__dataclass_fields__})
+        return Regressed(**{name: torch.cat([part[name] for part in parts]) for name in Regressed.__dataclass_fields__})

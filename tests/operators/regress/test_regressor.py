@@ -240,3 +240,20 @@ def test_what_is_hidden_stays_as_the_regressor_says(base, told, batch, monkeypat
     alone = MorphableFitter(replace(config, start_prior=True))(covered.take([2])).faces
     for name in ("identity", "expression", "translation", "albedo", "light"):
         assert np.array_equal(alone[name], led[name][2:3]), name
+
+
+def test_parts_of_one_size_give_the_same_faces(base, told, batch):
+    """As on a GPU: the last part is filled up with copies."""
+    _, found = estimator(base, told)
+    alone = found(batch, np.arange(N))
+    found._regressed = lambda pictures: torch_parts(found, pictures)
+    together = found(batch, np.arange(N))
+    assert torch.equal(alone.coefficients, together.coefficients) and torch.allclose(alone.rotation, together.rotation, atol=1e-5)
+
+
+def torch_parts(found, pictures):
+    found.device = torch.device("meta")  # anything but a CPU
+    try:
+        return Estimator._regressed(found, pictures)
+    finally:
+        found.device = torch.device("cpu")
