@@ -34,6 +34,7 @@ from operators.metrics.perceptual import PerceptualMeasurerConfig
 from operators.morphable.fitter import MorphableFitterConfig
 from operators.morphable.render import FaceRendererConfig
 from operators.preprocess import PairPreparerConfig
+from operators.regress.regressor import FaceRegressorConfig
 from operators.segment.grabcut import GrabcutSegmenterConfig
 from operators.segment.sam import SamSegmenterConfig
 from operators.sheets import ResultSheetConfig, SampleSheetConfig
@@ -59,7 +60,7 @@ class ReconstructConfig(JobConfig):
     landmark: FaceLandmarkerConfig = FaceLandmarkerConfig()
     align: FaceAlignerConfig = FaceAlignerConfig()
     segment: Annotated[GrabcutSegmenterConfig | SamSegmenterConfig, _KIND] = GrabcutSegmenterConfig()
-    fit: MorphableFitterConfig = MorphableFitterConfig()
+    fit: Annotated[MorphableFitterConfig | FaceRegressorConfig, _KIND] = MorphableFitterConfig()
     render: FaceRendererConfig = FaceRendererConfig()
     hole: HolePlannerConfig = HolePlannerConfig()
     inpaint: Annotated[
@@ -102,7 +103,7 @@ class SynthesizeConfig(JobConfig):
     landmark: FaceLandmarkerConfig = FaceLandmarkerConfig()
     align: FaceAlignerConfig = FaceAlignerConfig()
     segment: Annotated[GrabcutSegmenterConfig | SamSegmenterConfig, _KIND] = GrabcutSegmenterConfig()
-    fit: MorphableFitterConfig = MorphableFitterConfig()
+    fit: Annotated[MorphableFitterConfig | FaceRegressorConfig, _KIND] = MorphableFitterConfig()
     mask: Annotated[WornMaskerConfig | TemplateMaskerConfig, _KIND] = WornMaskerConfig()
     sheet: SampleSheetConfig = SampleSheetConfig()
     accept_licences: tuple[str, ...] = _LICENCES

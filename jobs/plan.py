@@ -39,6 +39,7 @@ from operators.morphable.bases import basis_path
 from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.morphable.render import FaceRenderer, FaceRendererConfig
 from operators.preprocess import PairPreparer, PairPreparerConfig
+from operators.regress.regressor import FaceRegressor, FaceRegressorConfig
 from operators.segment.grabcut import GrabcutSegmenter, GrabcutSegmenterConfig
 from operators.segment.sam import SamSegmenter, SamSegmenterConfig
 from operators.sheets import ResultSheet, ResultSheetConfig, SampleSheet, SampleSheetConfig
@@ -53,6 +54,7 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
     GrabcutSegmenterConfig: GrabcutSegmenter,
     SamSegmenterConfig: SamSegmenter,
     MorphableFitterConfig: MorphableFitter,
+    FaceRegressorConfig: FaceRegressor,
     FaceRendererConfig: FaceRenderer,
     HolePlannerConfig: HolePlanner,
     PriorInpainterConfig: PriorInpainter,

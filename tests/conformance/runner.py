@@ -19,6 +19,7 @@ SOURCES = (
     ("TFill", "tfill"),
     ("3dfacefill", "facefill3d"),
     ("Deep3DFaceRecon", "deep3d"),
+    ("FaceFusion", "inverse_rendering"),
     ("segment_anything", "sam"),
     ("MaskTheFace", "maskface"),
     ("pytorch-fid", "metrics"),
