@@ -18,6 +18,7 @@ from operators.assets import (
     read_networks,
     sha256_of,
 )
+from operators.checkpoints.registry import MODULES
 from operators.networks.obtained import NETWORKS
 from tests.formula_weights import alexnet_weights
 from tests.tiny_tflite import tiny_network
@@ -45,7 +46,9 @@ def test_the_lock_file_is_complete():
 
 def test_networks_that_a_user_obtains_say_where_and_on_which_terms():
     networks = read_networks()
-    assert {"fid_inception", "lpips_alex", "lpips_vgg", "arcface_r50"} == set(networks) == set(NETWORKS)
+    of_metrics = {name for name, entry in networks.items() if not entry.system}
+    assert {"fid_inception", "lpips_alex", "lpips_vgg", "arcface_r50"} == of_metrics == set(NETWORKS)
+    assert {entry.system for entry in networks.values()} == {"", *MODULES}
     for entry in networks.values():
         assert entry.what and entry.licence and entry.terms and entry.page.startswith("https://") and entry.steps and entry.files
 
