@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.conformance.fixture import FIXTURES
+from tests.conformance.fixture import FIXTURES, Comparison
 from tests.conformance.runner import check, folders_in
 
 
@@ -23,22 +23,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", help="default: the fixtures that come with the tests")
     folders = [found for given in (parser.parse_args(arguments).folders or [FIXTURES]) for found in folders_in(given)]
-    failed = 0
+    failed = missing = 0
     for folder in folders:
         print(f"{folder.name}", flush=True)
-        outputs = 0
-        for result in check(folder):
-            outputs += 1
+        results = check(folder)
+        for result in results:
             failed += not result.passed
-            shape = "x".join(map(str, result.shape))
-            print(
-                f"  {'ok  ' if result.passed else 'FAIL'} {result.name:34} {shape:18} max {result.max_abs:9.2e}  "
-                f"rel {result.relative:9.2e}  {result.note}",
-                flush=True,
-            )
-        print(f"  {outputs} outputs", flush=True)
-    print(f"{failed} of the outputs are off" if failed else "all outputs agree")
+            missing += bool(result.missing)
+            print(f"  {line(result)}", flush=True)
+        print(f"  {len(results)} outputs", flush=True)
+    beside = f", {missing} not compared" if missing else ""
+    print(f"{failed} of the outputs are off{beside}" if failed else f"all outputs agree{beside}")
     return 1 if failed else 0
+
+
+def line(result: Comparison) -> str:
+    """One output in one line."""
+    shape = "x".join(map(str, result.shape))
+    if result.missing:
+        return f"-    {result.name:34} {shape:18} {result.missing}"
+    verdict = "ok  " if result.passed else "FAIL"
+    return f"{verdict} {result.name:34} {shape:18} max {result.max_abs:9.2e}  rel {result.relative:9.2e}  {result.note}"
 
 
 if __name__ == "__main__":

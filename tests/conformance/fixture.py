@@ -28,6 +28,8 @@ class Comparison:
     relative: float
     limit: float
     note: str = ""
+    missing: str = ""
+    """What this machine or folder lacks to compute the output; it is not compared then."""
 
     @property
     def passed(self) -> bool:

@@ -63,7 +63,7 @@ def check(folder: Path) -> list[Comparison]:
     reason, beginnings = module.unavailable(fixture) if hasattr(module, "unavailable") else ("", ())
     for name in fixture.expected:
         if name.startswith(beginnings or "\0"):
-            found += [Comparison(name, fixture.expected[name].shape, 0.0, 0.0, 0.0, reason)] if name not in done else []
+            found += [Comparison(name, fixture.expected[name].shape, 0.0, 0.0, 0.0, missing=reason)] if name not in done else []
         elif name not in done:
             found.append(
                 Comparison(name, fixture.expected[name].shape, float("nan"), float("nan"), 0.0, "not computed by this project")
