@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -258,6 +259,9 @@ def _section_doc(model: type[JobConfig], section: str) -> str:
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=34, width=110)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)  # names stay whole, to be copied
 
     def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
         text = f"{self._prog} --input DIR|s3://… --output DIR|s3://… [--config FILE] [--dry-run] [--SECTION.FIELD VALUE …]"

@@ -12,6 +12,8 @@ from operators.inpaint.facefill3d_geometry import UvAtlas, draw, posed, shade
 from operators.networks.facefill3d import SYSTEM, FaceFill
 from operators.networks.facefill3d_definition import FaceDefinition
 from operators.networks.facefill3d_drawn import drawn_definition
+from operators.networks.facefill3d_encoder import Encoder
+from operators.networks.facefill3d_inpainter import AlbedoInpainter
 from operators.networks.facefill3d_parser import FaceParser
 from operators.rasterize import select
 from tests.fake_gpu import DEVICE, fake_gpu, move, move_fields
@@ -22,11 +24,11 @@ POSE = torch.tensor([[0.05, 0.12, 0.04, 0.02, -0.04]])
 BACKGROUND = 0.2
 
 
-class Knows(nn.Module):
+class Knows(Encoder):
     """An encoder that knows the scene's pose and light; it keeps what it was shown."""
 
     def __init__(self, light):
-        super().__init__()
+        nn.Module.__init__(self)
         self.light, self.shown = light, []
 
     def features(self, image):
@@ -38,8 +40,11 @@ class Knows(nn.Module):
         return torch.zeros(n, sum(MODES)), torch.full((n,), 1e-3), POSE.expand(n, -1), self.light.expand(n, -1)
 
 
-class Mirror(nn.Module):
+class Mirror(AlbedoInpainter):
     """An inpainter that takes what is hidden from the other half of the face."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
 
     def forward(self, albedo, visible):
         self.visible = visible
@@ -85,7 +90,7 @@ def given(picture, hole):
 def inpainter(scene, parser=None, **options):
     face, light = scene[:2]
     config = FaceFillInpainterConfig(window=112 / 128, window_up=0.0, **options)
-    return FaceFillInpainter(config, network=FaceFill(Knows(light), Mirror(), face, parser))  # type: ignore[arg-type]
+    return FaceFillInpainter(config, network=FaceFill(Knows(light), Mirror(), face, parser))
 
 
 @pytest.mark.parametrize("iterations", [1, 2])
