@@ -12,7 +12,7 @@ from jobs.sidecars import PICTURE_ROLES
 from operators.artifacts import ArtifactEncoder, ArtifactEncoderConfig
 from operators.assets import AssetStore, read_lock, sha256_of
 from operators.batch import Batch
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.checkpoints.open import identity
 from operators.checkpoints.registry import system_of
 from operators.columns import FACE_COLUMNS, ROW_COLUMNS

@@ -21,12 +21,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from operators.checkpoints.errors import AssetError
+
 # Written into every converted file: a new converter means a new file.
 CONVERTER_VERSION = "1"
-
-
-class AssetError(RuntimeError):
-    """An asset is missing, unknown, or not what the lock file says."""
 
 
 def config_folder() -> Path:

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from operators.assets import AssetError
 from operators.checkpoints import restricted
+from operators.checkpoints.errors import CheckpointError
 from operators.checkpoints.restricted import Held, held_tensors
 
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -32,15 +32,6 @@ _BROKEN = (
         ImportError,
     ),
 )
-
-
-class CheckpointError(AssetError):
-    """A checkpoint that cannot be used: names the file, what was expected, what was found, and what to do."""
-
-    def __init__(self, file: Path | str, expected: str, found: str, do: str):
-        name = Path(file).name or str(file)
-        super().__init__(f"{name}: expected {expected}, found {found}: {do}")
-        self.file, self.expected, self.found, self.do = str(file), expected, found, do
 
 
 def sha256_of_file(path: Path) -> str:

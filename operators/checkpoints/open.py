@@ -11,7 +11,8 @@ from safetensors import safe_open
 from torch import nn
 
 from operators.assets import CONVERTER_VERSION, AssetStore
-from operators.checkpoints.files import CheckpointError, sha256_of_file
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import sha256_of_file
 from operators.checkpoints.registry import system_of
 from operators.checkpoints.system import Official, System
 

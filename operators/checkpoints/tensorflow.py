@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 
 _MAGIC = 0xDB4775248B80FB57
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

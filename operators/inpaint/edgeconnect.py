@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.edges import canny_skimage
 from operators.inpaint.base import READS, FillInput
 from operators.inpaint.network import NetworkInpainter, NetworkInpainterConfig

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.inpaint.base import READS, FillInput
 from operators.inpaint.network import NetworkInpainter, NetworkInpainterConfig
 from operators.inpaint.seeds import normal

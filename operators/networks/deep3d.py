@@ -16,8 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from operators.checkpoints.files import CheckpointError, read_checkpoint, state_dict_of
-from operators.checkpoints.system import Official, System, drawn, fill
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
+from operators.checkpoints.loading import fill
+from operators.checkpoints.system import Official, System, drawn
 
 SIDE = 224
 PARTS = {"identity": 80, "expression": 64, "texture": 80, "angles": 3, "light": 27, "shift_xy": 2, "shift_z": 1}

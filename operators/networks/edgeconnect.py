@@ -18,8 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from operators.checkpoints.files import CheckpointError, read_checkpoint, state_dict_of
-from operators.checkpoints.system import Official, System, drawn, fill
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
+from operators.checkpoints.loading import fill
+from operators.checkpoints.system import Official, System, drawn
 from operators.edges import grey
 from operators.networks.spectral_norm import plain_weights
 

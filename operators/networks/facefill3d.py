@@ -16,8 +16,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from operators.checkpoints.files import CheckpointError, read_checkpoint, state_dict_of
-from operators.checkpoints.system import Official, System, drawn, fill
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
+from operators.checkpoints.loading import fill
+from operators.checkpoints.system import Official, System, drawn
 from operators.networks.facefill3d_definition import RAW, STATISTICS, FaceDefinition, read_definition
 from operators.networks.facefill3d_discriminator import Discriminator
 from operators.networks.facefill3d_drawn import drawn_definition

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 
 ROWS, COLUMNS, BORDER = 192, 224, 16
 """Size of `3DMM_tri_2d.dat`, and the empty columns that the networks' UV pictures have on both sides of it."""

@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from operators.checkpoints.files import CheckpointError
-from operators.checkpoints.system import Official, System, drawn, fill
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.loading import fill
+from operators.checkpoints.system import Official, System, drawn
 from operators.checkpoints.tensorflow import read_bundle
 
 SIDE = 224

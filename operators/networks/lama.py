@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from operators.checkpoints.files import CheckpointError, read_checkpoint, state_dict_of
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
+from operators.checkpoints.loading import fill, recognise
 from operators.checkpoints.restricted import Held
-from operators.checkpoints.system import Official, System, drawn, fill, recognise
+from operators.checkpoints.system import Official, System, drawn
 from operators.networks.lama_config import FfcSettings, GlobalSettings, Ratios, read_config, settings_of, settings_of_weights
 from operators.networks.lama_ffc import FFCResNetGenerator
 from operators.networks.lama_global import GlobalGenerator

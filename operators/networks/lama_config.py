@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 import yaml
 from torch import Tensor, nn
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 
 # Other options of the official constructors, and the value with which they change nothing; for the rest that is "off".
 _NEUTRAL: dict[str, Any] = {

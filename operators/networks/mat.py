@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from operators.checkpoints.system import Official, System, drawn, fill
+from operators.checkpoints.loading import fill
+from operators.checkpoints.system import Official, System, drawn
 from operators.networks.equalised import EqualisedConv, EqualisedLinear, StyledConv, ToRgb
 from operators.networks.mat_checkpoint import GIVE, PUBLISHED, MatShape, find, read, shape_of
 from operators.networks.mat_transformer import FirstStage, StyledUp

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from operators.checkpoints.files import CheckpointError, read_checkpoint, state_dict_of
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
 from operators.checkpoints.system import Official
 from operators.networks.equalised import FILTER
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from operators.checkpoints.files import read_checkpoint, state_dict_of
-from operators.checkpoints.system import fill
+from operators.checkpoints.loading import fill
 from operators.networks.equalised import EqualisedConv, EqualisedLinear, MinibatchDeviation
 from operators.networks.mat_checkpoint import PUBLISHED, without_constants
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from operators.checkpoints.errors import AssetError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
 from operators.networks import lpips
 from operators.networks.inception import FidInception
 from operators.networks.iresnet import IResNet
@@ -20,9 +22,6 @@ def official_weights(name: str, file: Path) -> Weights:
 
     Errors: AssetError names the first keys that are missing, too many or of another shape.
     """
-    from operators.assets import AssetError
-    from operators.checkpoints.files import read_checkpoint, state_dict_of
-
     found = state_dict_of(read_checkpoint(file), file, "state_dict")
     try:
         build, chosen = NETWORKS[name]

@@ -18,8 +18,10 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 
-from operators.checkpoints.files import CheckpointError, read_checkpoint, state_dict_of
-from operators.checkpoints.system import Official, System, drawn, fill
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
+from operators.checkpoints.loading import fill
+from operators.checkpoints.system import Official, System, drawn
 
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 DECODER_HEADS = 8

@@ -14,8 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from operators.checkpoints.files import CheckpointError, read_checkpoint, state_dict_of
-from operators.checkpoints.system import Network, Official, System, drawn, fill
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
+from operators.checkpoints.loading import Network, fill
+from operators.checkpoints.system import Official, System, drawn
 from operators.networks.tfill_blocks import resized
 from operators.networks.tfill_coarse import Encoder, Generator, Transformer
 from operators.networks.tfill_discriminator import Discriminator

@@ -14,7 +14,7 @@ from torch import Tensor
 from operators import masks
 from operators.assets import AssetStore
 from operators.batch import Batch
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.checkpoints.open import open_network
 from operators.networks.sam import sizes_in
 from operators.networks.sam_encoder import at_side

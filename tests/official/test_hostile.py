@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.checkpoints.open import open_network
 from operators.checkpoints.registry import MODULES, system_of
 from tests.operators.checkpoints.hostile import files, payloads

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operators.checkpoints.system import Official, fill
+from operators.checkpoints.loading import fill
+from operators.checkpoints.system import Official
 from operators.inpaint.base import FillInput
 from operators.inpaint.lama import LamaInpainter, LamaInpainterConfig
 from operators.networks.lama import SYSTEM, Generator, generator_weights

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from operators.checkpoints.files import CheckpointError, read_checkpoint, state_dict_of
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
 from operators.checkpoints.restricted import ALLOWED, Held, loads
 from tests.operators.checkpoints.hostile import files, payloads
 

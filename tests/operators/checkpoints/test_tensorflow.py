@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.checkpoints.tensorflow import read_bundle
 from tests.official.tensorflow import write_bundle
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.edges import canny_skimage
 from operators.inpaint.base import FillInput
 from operators.inpaint.edgeconnect import EdgeConnectInpainter, EdgeConnectInpainterConfig

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.checkpoints.system import Official
 from operators.inpaint import facefill3d
 from operators.inpaint.base import FillInput

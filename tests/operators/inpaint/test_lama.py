@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.inpaint.base import FillInput
 from operators.inpaint.lama import LamaInpainter, LamaInpainterConfig
 from operators.networks.lama_fused import Fused

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.checkpoints.system import Official
 from operators.inpaint.base import FillInput
 from operators.inpaint.mat import MatInpainter, MatInpainterConfig

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.inpaint.tfill import TfillInpainter, TfillInpainterConfig
 from operators.networks.tfill import build, find, read
 from tests.official import tfill as official

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.networks.edgeconnect import SYSTEM, EdgeConnect, Official, read_discriminator
 from tests.conformance.fixture import FIXTURES, Fixture
 from tests.official import edgeconnect as official

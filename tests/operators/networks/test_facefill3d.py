@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.loading import recognise
 from operators.checkpoints.open import open_network
-from operators.checkpoints.system import recognise
 from operators.networks.facefill3d import PARTS, SYSTEM
 from operators.networks.facefill3d_definition import FaceDefinition
 from operators.networks.facefill3d_drawn import drawn_definition

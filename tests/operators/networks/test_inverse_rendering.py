@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.checkpoints.open import open_network
 from operators.checkpoints.system import Official
 from operators.networks.deep3d import fold_norms

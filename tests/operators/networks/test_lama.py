@@ -8,9 +8,10 @@ import torch
 import yaml
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.loading import recognise
 from operators.checkpoints.open import open_network
-from operators.checkpoints.system import Official, recognise
+from operators.checkpoints.system import Official
 from operators.networks.lama import BIG_LAMA, SYSTEM, empty, generator_weights
 from operators.networks.lama_config import GlobalSettings, settings_of, settings_of_weights
 from operators.networks.lama_discriminator import NLayerDiscriminator

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError, read_checkpoint, state_dict_of
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import read_checkpoint, state_dict_of
+from operators.checkpoints.loading import recognise
 from operators.checkpoints.open import open_network
-from operators.checkpoints.system import Official, recognise
+from operators.checkpoints.system import Official
 from operators.networks.equalised import fold
 from operators.networks.mat import SYSTEM, Drop, Generator, untrained
 from operators.networks.mat_checkpoint import PUBLISHED, shape_of

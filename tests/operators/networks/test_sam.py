@@ -8,7 +8,7 @@ import torch
 from segment_anything import sam_model_registry
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.checkpoints.open import open_network
 from operators.checkpoints.system import Official
 from operators.networks.sam import SYSTEM, VIT_B, build, empty, sizes_in, sizes_of

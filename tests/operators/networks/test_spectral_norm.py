@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.networks.spectral_norm import plain_weights, transposed_in
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.networks import tfill_blocks
 from operators.networks.tfill import SYSTEM, TFill, build, discriminator, find, read
 from operators.networks.tfill_blocks import AttnAware

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.faces.geometry import invert_similarity, transform_points
 from operators.morphable import camera
 from operators.morphable.bases import load_basis

@@ -7,7 +7,7 @@ from segment_anything import SamPredictor
 from segment_anything.utils.amg import calculate_stability_score
 
 from operators.assets import AssetStore
-from operators.checkpoints.files import CheckpointError
+from operators.checkpoints.errors import CheckpointError
 from operators.networks.sam import VIT_B, sizes_in
 from operators.segment.prompts import face_prompts, occluder_prompts
 from operators.segment.sam import SamSegmenter, SamSegmenterConfig, load_sam, segment

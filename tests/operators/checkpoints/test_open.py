@@ -2,44 +2,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from operators.assets import AssetStore
+from operators.checkpoints import loading
 from operators.checkpoints import open as opening
-from operators.checkpoints import registry
-from operators.checkpoints.files import CheckpointError, read_checkpoint, sha256_of_file, state_dict_of
-from operators.checkpoints.system import Official, System, drawn, files_in, fill
-
-
-def network() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
-
-
-def build(official: Official) -> nn.Module:
-    return fill(network(), official.weights, "Tiny", "Tiny")
-
-
-def read(files: list[Path]) -> Official:
-    return Official(state_dict_of(read_checkpoint(files[0]), files[0], "net"), {"scale": 2})
-
-
-TINY = System(
-    name="tiny", title="Tiny (Nobody 2020)", licence="Tiny-NC", non_commercial=True, terms="research only", page="https://example.org",
-    give="tiny.pth", find=lambda path: files_in(path, ["tiny.pth"], "give a folder with tiny.pth"), read=read, build=build,
-    untrained=lambda: Official(drawn(network())), marks=(r"^0\.weight$", r"^1\.running_mean$"),
-)  # fmt: skip
-OTHER = System(
-    name="other", title="Other (Somebody 2021)", licence="MIT", non_commercial=False, terms="free", page="https://example.org",
-    give="other.pth", find=lambda path: [path], read=read, build=lambda official: nn.Linear(1, 1),
-    untrained=lambda: Official({}), marks=(r"^encoder\.norm", r"^decoder\."),
-)  # fmt: skip
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.files import sha256_of_file
+from operators.checkpoints.system import drawn
+from tests.operators.checkpoints.made_up import KNOWN, TINY, network
 
 
 @pytest.fixture(autouse=True)
 def _known_systems(monkeypatch):
-    known = {"tiny": TINY, "other": OTHER}
-    monkeypatch.setattr(registry, "systems", lambda: known)
-    monkeypatch.setattr(opening, "system_of", known.__getitem__)
+    monkeypatch.setattr(loading, "systems", lambda: KNOWN)
+    monkeypatch.setattr(opening, "system_of", KNOWN.__getitem__)
 
 
 @pytest.fixture
@@ -111,32 +87,3 @@ def test_nothing_is_written_when_a_file_does_not_fit(tmp_path, store):
     with pytest.raises(CheckpointError, match=r"tiny\.pth: expected the 6 tensors of Tiny, found 1 tensors, 5 missing"):
         opening.open_network("tiny", str(tmp_path / "tiny.pth"), store)
     assert not (store.root / "networks").exists()
-
-
-def test_what_does_not_fit_is_named():
-    weights = drawn(network())
-    weights["0.weight"] = torch.ones(4, 3, 5, 5)
-    weights["2.weight"] = weights.pop("1.bias")
-    expected = (
-        r"a\.pth: expected the 6 tensors of Tiny, found 6 tensors, 1 missing \(1\.bias\); 1 unknown \(2\.weight\); "
-        r"1 other shapes \(0\.weight is \(4, 3, 5, 5\) instead of \(4, 3, 3, 3\)\): give the official file of Tiny"
-    )
-    with pytest.raises(CheckpointError, match=expected):
-        fill(network(), weights, Path("a.pth"), "Tiny")
-
-
-def test_another_systems_file_is_recognised():
-    weights = {"encoder.norm.weight": torch.ones(1), "decoder.0.weight": torch.ones(1)}
-    with pytest.raises(
-        CheckpointError, match=r"it looks like Other \(Somebody 2021\): use kind other, or give the official file"
-    ):
-        fill(network(), weights, "b.pth", "Tiny")
-
-
-def test_buffers_may_be_left_out_where_the_system_allows_it():
-    weights = drawn(network())
-    del weights["1.num_batches_tracked"]
-    filled = fill(network(), weights, "a.pth", "Tiny", may_lack=[r".*\.num_batches_tracked"])
-    assert torch.equal(filled[0].weight, weights["0.weight"])
-    with pytest.raises(CheckpointError, match="1 missing"):
-        fill(network(), weights, "a.pth", "Tiny")
