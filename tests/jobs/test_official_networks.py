@@ -108,6 +108,11 @@ def test_a_checkpoint_that_is_not_there_is_one_line(photo, tmp_path, capsys):
     assert "inpaint.checkpoint: nothing: expected" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("path", sorted(config_folder().glob("*/*.yaml")), ids=lambda path: path.stem)
+def test_no_shipped_config_accepts_a_licence_for_anybody(path):
+    assert load(ReconstructConfig, path).accepted == ()
+
+
 def test_accepting_a_licence_is_no_part_of_what_decides_the_output():
     plain, accepted = ReconstructConfig(), load(ReconstructConfig, None, [("accept_licences", "CC-BY-NC-4.0,MIT")])
     assert accepted.accepted == ("CC-BY-NC-4.0", "MIT")
