@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from jobs.convert_assets import convert, convert_network, own_entry
 from operators.assets import AssetEntry, AssetError, AssetStore, BaseEntry, read_bases
 from operators.morphable.basis import BasisError
 
@@ -122,56 +123,16 @@ def explain(base: BaseEntry, store: AssetStore) -> str:
     return "\n".join(lines)
 
 
-def convert_network(entry: BaseEntry, paths: Sequence[str], store: AssetStore, any_bytes: bool) -> str:
-    """Convert the weights that a user obtained into the cache and say what they are. Errors: AssetError."""
-    if len(paths) != 1 or not Path(paths[0]).is_file():
-        raise AssetError(f"convert {entry.name}: name its one file: `python -m jobs.assets explain {entry.name}`")
-    file = Path(paths[0])
-    digest = store.install_obtained(entry.name, file, any_bytes)
-    known = [item.sha256 for item in entry.files if item.sha256]
-    count = sum(value.numel() for value in store.weights(entry.name).values())
-    fits = any(digest.startswith(start) for start in known)
-    verdict = "verified" if fits else "NOT the known file" if known else "recorded"
-    return "\n".join([
-        f"{file.name:34} sha256 {digest} ({verdict})",
-        f"{entry.name}: {count} numbers; {entry.licence}",
-        f"written: {store.path(entry.name)}",
-    ])  # fmt: skip
-
-
-def convert(base: BaseEntry, paths: Sequence[str], folder: Path, modes: Sequence[int] | None, any_bytes: bool) -> str:
-    """Convert a base into the cache and say what it is. Errors: AssetError, BasisError."""
-    from operators.morphable.bases.convert import install
-    from operators.morphable.bases.stored import load_stored
-
-    if base.ships:
-        raise AssetError(f"{base.name} ships with this project: nothing to convert")
-    if not paths:
-        raise AssetError(f"convert {base.name}: name the files or the folder: `python -m jobs.assets explain {base.name}`")
-    count = (modes[0], modes[1], modes[2]) if modes else None
-    path, digests = install(base.name, paths, folder, count, None if any_bytes else base.known)
-    made = load_stored(path)
-    lines = [f"{name:34} sha256 {digest} ({_verdict(base.known, name, digest)})" for name, digest in sorted(digests.items())]
-    lines.append(
-        f"{base.name}: {len(made.mean)} vertices, {len(made.triangles)} triangles, {len(made.identity)} identity, "
-        f"{len(made.expression)} expression, {len(made.albedo)} albedo modes, {made.unit}; {made.licence}"
-    )
-    return "\n".join([*lines, f"written: {path}"])
-
-
-def _verdict(known: dict[str, str], name: str, digest: str) -> str:
-    if name not in known:
-        return "recorded"
-    return "verified" if known[name] == digest else "NOT the known file"
-
-
 def _verify(store: AssetStore, folder: Path) -> None:
     """Read every converted network and base that is here. Errors: AssetError, BasisError."""
+    from operators.checkpoints.files import read_checkpoint
     from operators.morphable.bases.stored import load_stored
 
     for name in (*store.lock, *store.networks):
         if store.has(name):
             store.weights(name)
+    for path in _converted(store):
+        read_checkpoint(path)
     for path in sorted(folder.glob("*.npz")):
         load_stored(path)
 
@@ -186,6 +147,10 @@ def _table(store: AssetStore, bases: dict[str, BaseEntry], folder: Path) -> str:
     for name, network in store.networks.items():
         here = "here" if store.has(name) else "not here"
         lines.append(f"  {name:24} {here:9} {network.licence}: {network.what}")
+    own = _converted(store)
+    if own:
+        lines.append("converted here from checkpoints that a config or `--name` named")
+        lines += [f"  {path.stem:24} here      {about}" for path, about in own.items()]
     lines.append("face bases (`explain NAME` says how to get one)")
     for name, base in bases.items():
         here = "ships" if base.ships else "here" if (folder / f"{name}.npz").is_file() else "not here"
@@ -193,6 +158,21 @@ def _table(store: AssetStore, bases: dict[str, BaseEntry], folder: Path) -> str:
         needed = ", ".join(file.name for file in base.files if not file.optional)
         lines.append(f"  {'':24} {base.page}{'; from ' + needed if needed else ''}")
     return "\n".join([*lines, f"cache: {store.root}"])
+
+
+def _converted(store: AssetStore) -> dict[Path, str]:
+    """Converted networks under other names than the lock file's, with what they say of themselves."""
+    from safetensors import safe_open
+
+    found = {}
+    for path in sorted((store.root / "networks").glob("*.safetensors")):
+        if path.stem not in store.networks:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+            found[path] = (
+                f"{about.get('licence', 'licence unknown')}: {about.get('system', 'unknown')} of {about.get('files', '')}"
+            )
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,6 +190,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     made.add_argument("name", help="network or face base")
     made.add_argument("paths", nargs="*", help="its files, or folders that hold them")
+    made.add_argument(
+        "--name",
+        dest="name_as",
+        metavar="NAME",
+        help="a name of your own for weights that you trained: convert tfill_ffhq FOLDER --name anna",
+    )
     made.add_argument(
         "--modes", nargs=3, type=int, metavar=("IDENTITY", "EXPRESSION", "ALBEDO"), help="how many modes of a base to keep"
     )
@@ -231,7 +217,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.command == "explain":
                 print(explain(there[options.name], store))
             elif options.name in store.networks:
-                print(convert_network(there[options.name], options.paths, store, options.any_bytes))
+                entry = store.networks[options.name]
+                if options.name_as:
+                    entry = own_entry(entry, options.name_as, store)
+                print(convert_network(entry, options.paths, store, options.any_bytes))
             else:
                 print(convert(bases[options.name], options.paths, folder, options.modes, options.any_bytes))
             return 0

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -114,7 +115,7 @@ def run_job(model: type[JobConfig], arguments: Sequence[str]) -> int:
             return OK
         from jobs.progress import ProgressDisplay, Tally, summary_text
 
-        print(_work_left(prepared), file=sys.stderr, flush=True)
+        print("\n".join([*prepared.licences, _work_left(prepared)]), file=sys.stderr, flush=True)
         started = time.monotonic()
         with ProgressDisplay(prepared.images_left, config.execution.progress_every_s) as display:
 
@@ -258,6 +259,9 @@ def _section_doc(model: type[JobConfig], section: str) -> str:
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=34, width=110)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)  # names stay whole, to be copied
 
     def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
         text = f"{self._prog} --input DIR|s3://… --output DIR|s3://… [--config FILE] [--dry-run] [--SECTION.FIELD VALUE …]"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobs.storage import Storage, StorageConfig
 
 # Where results come from and go to, and how work is spread: none of it may change an output byte.
-NOT_FINGERPRINTED = ("input", "output", "results", "storage", "execution")
+NOT_FINGERPRINTED = ("input", "output", "results", "storage", "execution", "accept_licences")
 
 
 POOLS = "execution.pools."
@@ -61,6 +61,11 @@ class JobConfig(BaseModel):
     def packed(self) -> bool:
         """Whether the samples of a unit go into one tar."""
         return False
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Licences of non-commercial models whose terms the user accepts."""
+        return ()
 
     def expand(self, shards: list[Shard]) -> list[Shard]:
         """The shards of the input as this job works on them."""

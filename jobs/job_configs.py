@@ -19,8 +19,13 @@ from operators.faces.paste import FacePasterConfig
 from operators.first_face import FaceChooserConfig
 from operators.hole import HolePlannerConfig
 from operators.images import ImageDecoderConfig
+from operators.inpaint.edgeconnect import EdgeConnectInpainterConfig
+from operators.inpaint.facefill3d import FaceFillInpainterConfig
+from operators.inpaint.lama import LamaInpainterConfig
+from operators.inpaint.mat import MatInpainterConfig
 from operators.inpaint.prior import PriorInpainterConfig
 from operators.inpaint.telea import TeleaInpainterConfig
+from operators.inpaint.tfill import TfillInpainterConfig
 from operators.inpaint.whole import BaselineFillerConfig
 from operators.metrics.features import FeatureExtractorConfig
 from operators.metrics.identity import IdentityEmbedderConfig
@@ -29,12 +34,16 @@ from operators.metrics.perceptual import PerceptualMeasurerConfig
 from operators.morphable.fitter import MorphableFitterConfig
 from operators.morphable.render import FaceRendererConfig
 from operators.preprocess import PairPreparerConfig
+from operators.regress.regressor import FaceRegressorConfig
 from operators.segment.grabcut import GrabcutSegmenterConfig
 from operators.segment.sam import SamSegmenterConfig
 from operators.sheets import ResultSheetConfig, SampleSheetConfig
 from operators.synthesize.masker import TemplateMaskerConfig, WornMaskerConfig
 
 _KIND = Field(discriminator="kind")
+_LICENCES = Field(
+    (), description="licences of non-commercial models whose terms you accept, such as CC-BY-NC-4.0; see docs/networks.md"
+)
 
 
 class ReconstructConfig(JobConfig):
@@ -51,14 +60,29 @@ class ReconstructConfig(JobConfig):
     landmark: FaceLandmarkerConfig = FaceLandmarkerConfig()
     align: FaceAlignerConfig = FaceAlignerConfig()
     segment: Annotated[GrabcutSegmenterConfig | SamSegmenterConfig, _KIND] = GrabcutSegmenterConfig()
-    fit: MorphableFitterConfig = MorphableFitterConfig()
+    fit: Annotated[MorphableFitterConfig | FaceRegressorConfig, _KIND] = MorphableFitterConfig()
     render: FaceRendererConfig = FaceRendererConfig()
     hole: HolePlannerConfig = HolePlannerConfig()
-    inpaint: Annotated[PriorInpainterConfig | TeleaInpainterConfig, _KIND] = PriorInpainterConfig()
+    inpaint: Annotated[
+        PriorInpainterConfig
+        | TeleaInpainterConfig
+        | EdgeConnectInpainterConfig
+        | LamaInpainterConfig
+        | MatInpainterConfig
+        | TfillInpainterConfig
+        | FaceFillInpainterConfig,
+        _KIND,
+    ] = PriorInpainterConfig()
     paste: FacePasterConfig = FacePasterConfig()
     artifacts: ArtifactEncoderConfig = ArtifactEncoderConfig()
+    accept_licences: tuple[str, ...] = _LICENCES
     storage: StorageConfig = StorageConfig()
     execution: ExecutionConfig = ExecutionConfig()
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """As `accept_licences` says."""
+        return self.accept_licences
 
 
 class SynthesizeConfig(JobConfig):
@@ -79,9 +103,10 @@ class SynthesizeConfig(JobConfig):
     landmark: FaceLandmarkerConfig = FaceLandmarkerConfig()
     align: FaceAlignerConfig = FaceAlignerConfig()
     segment: Annotated[GrabcutSegmenterConfig | SamSegmenterConfig, _KIND] = GrabcutSegmenterConfig()
-    fit: MorphableFitterConfig = MorphableFitterConfig()
+    fit: Annotated[MorphableFitterConfig | FaceRegressorConfig, _KIND] = MorphableFitterConfig()
     mask: Annotated[WornMaskerConfig | TemplateMaskerConfig, _KIND] = WornMaskerConfig()
     sheet: SampleSheetConfig = SampleSheetConfig()
+    accept_licences: tuple[str, ...] = _LICENCES
     storage: StorageConfig = StorageConfig()
     execution: ExecutionConfig = ExecutionConfig()
 
@@ -90,6 +115,11 @@ class SynthesizeConfig(JobConfig):
         if isinstance(self.mask, WornMaskerConfig) and self.mask.basis != self.fit.basis:
             raise ValueError(f"mask.basis: {self.mask.basis}, but fit.basis is {self.fit.basis}: give both the same")
         return self
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """As `accept_licences` says."""
+        return self.accept_licences
 
     @property
     def packed(self) -> bool:

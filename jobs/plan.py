@@ -12,6 +12,9 @@ from jobs.sidecars import PICTURE_ROLES
 from operators.artifacts import ArtifactEncoder, ArtifactEncoderConfig
 from operators.assets import AssetStore, read_lock, sha256_of
 from operators.batch import Batch
+from operators.checkpoints.errors import CheckpointError
+from operators.checkpoints.open import identity
+from operators.checkpoints.registry import system_of
 from operators.columns import FACE_COLUMNS, ROW_COLUMNS
 from operators.faces.aligner import FaceAligner, FaceAlignerConfig
 from operators.faces.detector import FaceDetector, FaceDetectorConfig
@@ -20,8 +23,13 @@ from operators.faces.paste import FacePaster, FacePasterConfig
 from operators.first_face import FaceChooser, FaceChooserConfig
 from operators.hole import HolePlanner, HolePlannerConfig
 from operators.images import ImageDecoder, ImageDecoderConfig
+from operators.inpaint.edgeconnect import EdgeConnectInpainter, EdgeConnectInpainterConfig
+from operators.inpaint.facefill3d import FaceFillInpainter, FaceFillInpainterConfig
+from operators.inpaint.lama import LamaInpainter, LamaInpainterConfig
+from operators.inpaint.mat import MatInpainter, MatInpainterConfig
 from operators.inpaint.prior import PriorInpainter, PriorInpainterConfig
 from operators.inpaint.telea import TeleaInpainter, TeleaInpainterConfig
+from operators.inpaint.tfill import TfillInpainter, TfillInpainterConfig
 from operators.inpaint.whole import BaselineFiller, BaselineFillerConfig
 from operators.metrics.features import FeatureExtractor, FeatureExtractorConfig
 from operators.metrics.identity import IdentityEmbedder, IdentityEmbedderConfig
@@ -31,6 +39,7 @@ from operators.morphable.bases import basis_path
 from operators.morphable.fitter import MorphableFitter, MorphableFitterConfig
 from operators.morphable.render import FaceRenderer, FaceRendererConfig
 from operators.preprocess import PairPreparer, PairPreparerConfig
+from operators.regress.regressor import FaceRegressor, FaceRegressorConfig
 from operators.segment.grabcut import GrabcutSegmenter, GrabcutSegmenterConfig
 from operators.segment.sam import SamSegmenter, SamSegmenterConfig
 from operators.sheets import ResultSheet, ResultSheetConfig, SampleSheet, SampleSheetConfig
@@ -45,10 +54,16 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
     GrabcutSegmenterConfig: GrabcutSegmenter,
     SamSegmenterConfig: SamSegmenter,
     MorphableFitterConfig: MorphableFitter,
+    FaceRegressorConfig: FaceRegressor,
     FaceRendererConfig: FaceRenderer,
     HolePlannerConfig: HolePlanner,
     PriorInpainterConfig: PriorInpainter,
     TeleaInpainterConfig: TeleaInpainter,
+    EdgeConnectInpainterConfig: EdgeConnectInpainter,
+    LamaInpainterConfig: LamaInpainter,
+    MatInpainterConfig: MatInpainter,
+    TfillInpainterConfig: TfillInpainter,
+    FaceFillInpainterConfig: FaceFillInpainter,
     FacePasterConfig: FacePaster,
     ArtifactEncoderConfig: ArtifactEncoder,
     WornMaskerConfig: FaceMasker,
@@ -66,7 +81,7 @@ OPERATORS: dict[type[OperatorConfig], type[Any]] = {
 """Which operator a config belongs to; the order of operators is that of the job config's sections."""
 
 # Fields that name a file whose content decides the result.
-_FILE_FIELDS = ("basis", "checkpoint")
+_FILE_FIELDS = ("basis",)
 _WRITTEN = ("restored_bytes", "artifact_bytes", "sample_bytes")
 
 
@@ -126,8 +141,38 @@ def asset_hashes(stages: Sequence[Stage]) -> dict[str, str]:
                 raise ConfigError(f"{stage.section}.{field_name}: no such file: {value}")
             if path is not None:
                 hashes[f"{stage.section}.{field_name}"] = sha256_of(path.read_bytes())
-        hashes |= _own_files(stage) | _optional_weights(stage)
+        hashes |= _checkpoints(stage) | _own_files(stage) | _optional_weights(stage)
     return hashes
+
+
+def _checkpoints(stage: Stage) -> dict[str, str]:
+    """One hash for the official files behind each checkpoint that the config names."""
+    hashes = {}
+    for field_name, system in getattr(stage.config, "checkpoints", {}).items():
+        try:
+            hashes[f"{stage.section}.{field_name}"] = identity(system, getattr(stage.config, field_name))
+        except CheckpointError as error:
+            raise ConfigError(f"{stage.section}.{field_name}: {error}") from error
+    return hashes
+
+
+def refuse_licences(stages: Sequence[Stage], accepted: Sequence[str]) -> list[str]:
+    """A line about the licence of every official network that the stages run.
+
+    Errors: ConfigError, with the terms, for a non-commercial one that `accepted` does not name.
+    """
+    used = [(stage.section, system_of(name)) for stage in stages for name in getattr(stage.config, "checkpoints", {}).values()]
+    missing = list(
+        dict.fromkeys(system.licence for _, system in used if system.non_commercial and system.licence not in accepted)
+    )
+    if missing:
+        terms = [f"{section}: {system.title} is {system.licence}: {system.terms} ({system.page})"
+                 for section, system in used if system.licence in missing]  # fmt: skip
+        names = ",".join([*accepted, *missing])
+        raise ConfigError(
+            "\n".join([*terms, f"to accept: --accept_licences {names}, or accept_licences: [{names}] in the config"])
+        )
+    return [f"{section}: {system.title}, {system.licence}" for section, system in used]
 
 
 def _own_files(stage: Stage) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 from jobs import ledger
 from jobs.config import ConfigError, JobConfig, fingerprint_of
 from jobs.ledger import Done
-from jobs.plan import Stage, asset_hashes, asset_names, operator_versions, plan_stages
+from jobs.plan import Stage, asset_hashes, asset_names, operator_versions, plan_stages, refuse_licences
 from jobs.progress import Tally
 from jobs.ray_binding import Item, cluster_of_this_machine, joins_cluster, plan_pools, run_units
 from jobs.sidecars import group_files
@@ -35,6 +35,7 @@ class Prepared:
     storage: Storage
     shards: list[Shard]
     done: dict[str, Done]
+    licences: list[str] = field(default_factory=list)
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,13 +75,14 @@ def prepare(config: JobConfig, stages: Sequence[Stage] | None = None) -> Prepare
     except ValueError as error:
         raise ConfigError(f"output: {error}") from None
     chosen = tuple(stages) if stages is not None else plan_stages(config)
+    licences = refuse_licences(chosen, config.accepted)
     identity = config.fingerprinted(operator_versions(chosen), asset_hashes(chosen))
     try:
         shards = config.expand(list_shards(config.input, config.storage, config.source))
     except ValueError as error:
         raise ConfigError(f"input: {error}") from None
     done = ledger.committed(storage)
-    prepared = Prepared(config, chosen, identity, storage, shards, done)
+    prepared = Prepared(config, chosen, identity, storage, shards, done, licences)
     ledger.open_run(storage, _run_record(prepared), write=False)
     ledger.check_inputs(storage, shards, done, write=False)
     return prepared
@@ -158,6 +160,7 @@ def describe(prepared: Prepared) -> str:
         ]
         notes += [f"then forgets {', '.join(stage.drops)}"] if stage.drops else []
         lines.append(f"       {stage.section:<10} {stage.version:<24} {'; '.join(notes)}")
+    lines += ["licences", *(f"       {line}" for line in prepared.licences)] if prepared.licences else []
     lines.append("assets")
     lines += _asset_lines(prepared)
     return "\n".join(lines)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import platform
 import resource
 import socket
 import time
@@ -58,6 +60,19 @@ def set_threads(count: int) -> None:
     numba.set_num_threads(min(count, numba.get_num_threads()))
 
 
+def keep_freed_memory() -> None:
+    """Let glibc reuse large buffers instead of giving each back to the system and asking for it again (mallopt(3)).
+
+    Networks and whole crops take and free tens of megabytes all the time, and every new page costs a fault.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    most, m_trim_threshold, m_mmap_threshold = 2**31 - 1, -1, -3
+    libc = ctypes.CDLL(None)
+    libc.mallopt(m_mmap_threshold, most)
+    libc.mallopt(m_trim_threshold, most)
+
+
 def pick_device(wanted: str) -> str:
     """The device of `execution.device` in this process."""
     import torch
@@ -72,6 +87,7 @@ class Runner:
 
     def __init__(self, work: Work, stages: Sequence[Stage]):
         set_threads(work.config.execution.threads)
+        keep_freed_memory()
         device = pick_device(work.config.execution.device) if any(s.operator.info.wants_gpu for s in stages) else "cpu"
         assets = open_assets(stages)
         self.stages = [(stage, stage.build(assets, device)) for stage in stages]

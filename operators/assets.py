@@ -21,12 +21,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from operators.checkpoints.errors import AssetError
+
 # Written into every converted file: a new converter means a new file.
 CONVERTER_VERSION = "1"
-
-
-class AssetError(RuntimeError):
-    """An asset is missing, unknown, or not what the lock file says."""
 
 
 def config_folder() -> Path:
@@ -79,7 +77,10 @@ class BaseFile:
 
 @dataclass(frozen=True)
 class BaseEntry:
-    """A face base or network of the lock file: what it is, on which terms, and how a user gets it."""
+    """A face base or network of the lock file: what it is, on which terms, and how a user gets it.
+
+    `system` is the published system (`operators.checkpoints`) that a network's files are read as.
+    """
 
     name: str
     what: str
@@ -89,6 +90,7 @@ class BaseEntry:
     steps: tuple[str, ...]
     files: tuple[BaseFile, ...]
     ships: bool = False
+    system: str = ""
 
     @property
     def known(self) -> dict[str, str]:
@@ -213,15 +215,14 @@ class AssetStore:
         from operators.networks.obtained import official_weights
 
         entry = self.networks[name]
-        data = file.read_bytes()
-        digest = sha256_of(data)
+        digest = sha256_of(file.read_bytes())
         known = [known.sha256 for known in entry.files if known.sha256]
         if known and not any_bytes and not any(digest.startswith(start) for start in known):
             expected = " or ".join(start if len(start) == 64 else f"{start}…" for start in known)
             raise AssetError(
                 f"{file.name}: expected sha256 {expected}, got {digest}: not used; --any-bytes takes it all the same"
             )
-        weights = official_weights(name, file.name, data)
+        weights = official_weights(name, file)
         self._write(name, weights, {"licence": entry.licence, "source": entry.page, "source_sha256": digest})
         return digest
 
@@ -237,9 +238,16 @@ class AssetStore:
             ) from error
 
     def _write(self, name: str, weights: dict[str, Tensor], metadata: dict[str, str]) -> Path:
-        path = self.path(name)
+        return self.write(self.path(name), weights, metadata)
+
+    def write(self, path: Path, weights: dict[str, Tensor], metadata: dict[str, str]) -> Path:
+        """A converted file, in place in one step whoever else writes it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        save_file({key: value.contiguous() for key, value in weights.items()}, temporary, metadata)
+        save_file(
+            {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in weights.items()},
+            temporary,
+            metadata,
+        )
         temporary.replace(path)
         return path

@@ -126,6 +126,7 @@ FACE_COLUMNS = _table(
     Column("render", "uint8", "completed face rendered in place, RGB", ("crop", "crop", 3), False),
     Column("render_mask", "bool", "pixels that the rendered face covers", ("crop", "crop"), False),
     Column("overlay", "uint8", "render over the crop", ("crop", "crop", 3), False),
+    Column("edge_votes", "uint8", "share of the turned views with an edge at this point, of 255", ("crop", "crop"), False),
     Column("views", "uint8", "turned views, RGB", ("views", "crop", "crop", 3), False),
     Column("view_angles_deg", "float32", "yaw and pitch of each view", ("views", 2), False),
     Column("mesh_texture", "uint8", "texture of the mesh, RGB", ("texture", "texture", 3), False),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from operators import masks
 from operators.assets import AssetStore
 from operators.batch import Batch
+from operators.edges import canny, fused
 from operators.segment.prompts import eye_line_and_scale, landmarks_in_crop
 from operators.segment.regions import LEFT_EYE, OVAL, RIGHT_EYE, hulls, polygons
 from operators.types import NOTHING_TO_FILL, OperatorConfig, OperatorInfo, option
@@ -29,6 +29,9 @@ class HolePlannerConfig(OperatorConfig):
     min_coverage: float = option(0.03, "share of the face that must be covered; below it there is nothing to fill")
     exact_given: bool = option(True, "a mask that came with the photo is taken as it is: neither dilated nor closed")
     edge_sigma_px: float = option(2.0, "Gaussian of the Canny edge map, at a crop of 256 pixels")
+    edge_agreement: float = option(
+        0.3, "share of the views that must have an edge, where the renderer looked at several (render.edge_views_deg)"
+    )
 
 
 class HolePlanner:
@@ -42,6 +45,7 @@ class HolePlanner:
         version="2",
         reads=(
             "given_mask_bytes", "landmarks468_px", "crop_from_image", "crop", "crop_valid", "occluder", "render", "render_mask",
+            "edge_votes",
         ),
         writes=("hole", "edge_map", "mask_coverage"),
     )  # fmt: skip
@@ -69,7 +73,7 @@ class HolePlanner:
         sigma = self.config.edge_sigma_px * size / 256
         edges = canny(crops, sigma) & ~masks.dilate(hole, 1.5 * sigma)
         if "render" in batch.faces:
-            edges |= canny(batch.faces["render"][faces], sigma) & hole & ~missing[:, None, None]
+            edges |= self._drawn(batch, faces, face, sigma) & hole & ~missing[:, None, None]
         batch.put("hole", hole, faces)
         batch.put("edge_map", edges, faces)
         batch.put("mask_coverage", coverage, faces)
@@ -79,6 +83,13 @@ class HolePlanner:
         for row in sorted(set(batch.face_row[faces[empty]].tolist()) - left):
             batch.mark_row(row, NOTHING_TO_FILL, self.info.name, "NothingToFill", "no face of this image has anything to fill")
         return batch
+
+    def _drawn(self, batch: Batch, faces: np.ndarray, face: np.ndarray, sigma: float) -> Bool[np.ndarray, "faces h w"]:
+        """Edges of the rendered face. With votes of several views: those that they agree on, and the outline of this one."""
+        edges = canny(batch.faces["render"][faces], sigma)
+        if "edge_votes" not in batch.faces:
+            return edges
+        return (edges & ~masks.erode(face, 2 * sigma)) | fused(batch.faces["edge_votes"][faces], self.config.edge_agreement)
 
     def _exact(self, batch: Batch, faces: np.ndarray) -> Bool[np.ndarray, " faces"]:
         """Which faces lie in photos that a mask came with."""
@@ -108,19 +119,3 @@ def plan_hole(
     hole = on_face | masks.components_touching(on_face | body, on_face)
     hole = masks.fill_holes(masks.closing(hole, config.closing * grown))
     return masks.dilate(hole, config.margin * grown) & ~(eyes & ~occluder)
-
-
-def canny(images: UInt8[np.ndarray, "faces h w 3"], sigma: float) -> Bool[np.ndarray, "faces h w"]:
-    """Canny edges of the luminance (ITU-R 601): Gaussian of `sigma` pixels, 3 x 3 Sobel, hysteresis at 0.1 and 0.2.
-
-    The thresholds are on the unnormalised Sobel magnitude of a picture in [0, 1]. Canny, "A computational approach to
-    edge detection", PAMI 1986.
-    """
-    scale = 64.0
-    out = np.empty(images.shape[:3], bool)
-    for i, image in enumerate(images):
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255 * scale * 8
-        smooth = cv2.GaussianBlur(grey, (0, 0), sigma)
-        dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *axis).round().astype(np.int16) for axis in ((1, 0), (0, 1)))
-        out[i] = cv2.Canny(dx, dy, 0.1 * scale * 8, 0.2 * scale * 8, L2gradient=True) > 0
-    return out

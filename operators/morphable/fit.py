@@ -47,17 +47,22 @@ def fit_landmarks(
     settings: FitSettings = DEFAULT,
     expression_prior: Float[Tensor, " faces"] | None = None,
     person: Int[Tensor, " faces"] | None = None,
+    start: FaceState | None = None,
+    centre: Float[Tensor, "faces modes"] | None = None,
 ) -> LandmarkFit:
     """Pose and coefficients that minimise `LandmarkCost`: robust landmark residuals, Gaussian priors on the coefficients.
 
     `target` and `focal_px` in crop pixels; `weights` in [0, 1] per point, 0 = ignore; `expression_prior` is 1 where not given.
     Faces of the same `person` share their identity coefficients, everything else is their own; without it all are strangers.
+    It begins with the mean face where that fits best, or at `start` (its focal length aside) where that costs less; NaN there
+    means nothing is known of a face. `centre` are the coefficients that the priors pull towards, the mean face without it; a
+    person's photos must have the same identity there.
     A face (a person) stops costing when it has converged, and its result does not depend on the others of the batch. Nothing
     raises for bad numbers: such faces come back with `ok` False. Levenberg-Marquardt with Marquardt's diagonal scaling.
     """
     n = len(target)
     cost, good, enough, spread = _usable(
-        landmark_cost(points, target, weights, focal_px, float(size), settings, expression_prior)
+        landmark_cost(points, target, weights, focal_px, float(size), settings, expression_prior, centre)
     )
     state = _start(cost, good)
     device = target.device
@@ -66,6 +71,8 @@ def fit_landmarks(
     cost.precision[:, : points.identity] /= members[person][:, None]  # one prior a person
 
     people = len(members)
+    if start is not None:
+        _take_start(state, cost, start, good, person, members)
     total = _sum(cost.value(state), person, people)
     damping = total.new_full((people,), 1e-3)
     converged = torch.zeros(people, dtype=torch.bool, device=device)
@@ -145,6 +152,20 @@ def _start(cost: LandmarkCost, good: Bool[Tensor, " faces"]) -> FaceState:
         w = torch.where(cost.weights > 0, cost.weights.clamp_min(0.02), cost.weights)[rows]
         rotation[rows], ahead[rows] = initial_pose(points, cost.target[rows], w, focal[rows], cost.size)
     return state
+
+
+def _take_start(
+    state: FaceState, cost: LandmarkCost, start: FaceState, good: Bool[Tensor, " faces"], person: Tensor, members: Tensor
+) -> None:
+    """Begin at `start`, each person with one identity, where that costs the person less than the mean face."""
+    identity, people = cost.points.identity, len(members)
+    own = start.coefficients[:, :identity]
+    mean = own.new_zeros(people, identity).index_add_(0, person, own) / members[:, None]
+    coefficients = torch.cat((mean[person], start.coefficients[:, identity:]), 1)
+    told = FaceState(coefficients, start.rotation, start.translation, state.focal_px)
+    before, after = (_sum(cost.value(at), person, people) for at in (state, told))
+    rows = torch.nonzero((after < before)[person] & good)[:, 0]
+    state.put(rows, told[rows])
 
 
 def _solve(H, g, person, shared, identity):

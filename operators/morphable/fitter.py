@@ -17,7 +17,7 @@ from operators.morphable.appearance import AppearanceSettings
 from operators.morphable.atlas import AlbedoModel
 from operators.morphable.bases import load_basis
 from operators.morphable.fit import FitSettings, LandmarkFit, fit_landmarks
-from operators.morphable.landmark_cost import LandmarkCost, landmark_cost
+from operators.morphable.landmark_cost import FaceState, LandmarkCost, landmark_cost
 from operators.morphable.model import MorphableModel
 from operators.morphable.photometric import PhotometricFit, PhotometricFitter, PhotometricSettings
 from operators.morphable.pose import initial_pose
@@ -38,6 +38,7 @@ FILM_DIAGONAL_MM = 43.2666
 class MorphableFitterConfig(OperatorConfig):
     """Which basis to fit, how far to trust landmarks and pixels."""
 
+    kind: Literal["morphable"] = option("morphable", "the basis fitted to landmarks and photo by optimisation")
     basis: str = option(
         "open_face",
         "face basis: open_face, a converted one (ict_facekit_face, bfm2009_front_face, flame2023_face …), or an .npz",
@@ -73,10 +74,35 @@ class MorphableFitterConfig(OperatorConfig):
     appearance_samples: int = option(1000, "points of the surface at which albedo and light are fitted")
     occluder_margin: float = option(0.02, "band around the occluder that is not skin, as a share of the crop size")
     pixel_noise: float = option(0.06, "standard deviation of a sample's colour against the albedo and light priors")
+    start: Literal["mean", "deep3d", "inverse_rendering"] = option(
+        "mean", "where the fit begins: the mean face, or what a regressor makes of the photo (needs its basis)"
+    )
+    start_prior: bool = option(
+        False, "identity is pulled towards the regressor's instead of the mean face's: what is hidden stays as it says"
+    )
+    checkpoint: str = option("", "official files of the regressor that the fit begins with (see docs/networks.md)")
     photometric_steps: int = option(0, "steps that refine pose and shape by the photo itself; 0 = landmarks alone")
     photometric_noise: float = option(0.05, "standard deviation of a sample's colour in those steps")
     rasterizer: Literal["auto", "numba", "triton", "pytorch3d"] = option("auto", "rasterizer backend")
     batch_size: int = option(64, "faces fitted together")
+
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """Field -> system of every official checkpoint that the config names."""
+        return {} if self.start == "mean" else {"checkpoint": self.start}
+
+
+def landmarks_in_view(batch: Batch, index: np.ndarray, column: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Landmarks in crop pixels, and which of them the occluder or the picture's rim hides."""
+    warp, image, occluder, valid = (
+        torch.as_tensor(batch.faces[name][index], device=device) for name in ("crop_from_image", column, "occluder", "crop_valid")
+    )
+    target = (image[..., None, :2] * warp[:, None, :, :2]).sum(-1) + warp[:, None, :, 2]
+    blocked = occluder | ~valid
+    size = blocked.shape[-1]
+    grid = torch.nan_to_num(target)[:, None] / size * 2 - 1
+    at = nnf.grid_sample(blocked[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
+    return target, at[:, 0, 0] > 0.5
 
 
 def on_eyes_and_brows(kind: str) -> np.ndarray:
@@ -111,8 +137,8 @@ class MorphableFitter:
         name="MorphableFitter",
         version="3",
         reads=(
-            "subject", "focal_35mm", "width_px", "height_px", "face_index", "mesh_score", "crop", "crop_from_image",
-            "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid",
+            "image_bytes", "subject", "focal_35mm", "width_px", "height_px", "face_index", "mesh_score", "crop",
+            "crop_from_image", "landmarks468_px", "landmarks68_px", "occluder", "visible_face", "crop_valid",
         ),
         writes=(
             "identity", "expression", "albedo", "light", "rotation_deg", "translation", "focal_px", "fit_rmse_px",
@@ -136,6 +162,32 @@ class MorphableFitter:
         self.lower_face = ibug.only(ibug.mean[:, 1] < nose_tip)
         self.outer_eyes = ibug.only([36, 45])
         self.photometric = self._photometric(device) if config.appearance else None
+        self.estimator = self._estimator(assets)
+
+    def _estimator(self, assets: Any) -> Any:
+        if self.config.start == "mean":
+            return None
+        from operators.regress.estimate import Estimator
+
+        return Estimator(self.config.start, self.config.checkpoint, self.model, assets)
+
+    def _start(self, batch: Batch, index: np.ndarray, focal: Tensor) -> FaceState:
+        """What the regressor makes of the photos; NaN where it has nothing."""
+        found = self.estimator(batch, index, focal)
+        coefficients = torch.where(found.ok[:, None], found.coefficients, torch.nan)
+        return FaceState(coefficients, found.rotation, found.translation, found.focal_px)
+
+    def _centre(self, start: FaceState | None, person: Tensor) -> Float[Tensor, "faces modes"] | None:
+        """The identity that the prior pulls to: the mean of what the regressor makes of a person's photos."""
+        if start is None or not self.config.start_prior:
+            return None
+        centre, identity = torch.zeros_like(start.coefficients), self.model.identity_count
+        known = torch.isfinite(start.coefficients).all(1)
+        for one in person.unique():
+            same = person == one
+            if (same & known).any():
+                centre[same, :identity] = start.coefficients[same & known, :identity].mean(0)
+        return centre
 
     def _outward(self) -> Float[Tensor, "points 3"]:
         """Normals of the mean face at the landmarks."""
@@ -173,7 +225,7 @@ class MorphableFitter:
 
     def _fit(self, batch: Batch, index: np.ndarray, person: Tensor) -> None:
         size = batch.faces["crop"].shape[1]
-        target, hidden = self._landmarks(batch, index)
+        target, hidden = landmarks_in_view(batch, index, self.column, self.device)
         focal = self._focal(batch, index, size)
         weights = self._weights(hidden) * self._confidence(batch, index)[:, None]
         weights = weights * self._facing(target, weights, focal, size)
@@ -188,7 +240,9 @@ class MorphableFitter:
         )
         unseen = hidden[:, self.mouth].float().mean(1)
         prior = config.expression_prior + unseen * (config.hidden_expression_prior - config.expression_prior)
-        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior, person)
+        start = None if self.estimator is None else self._start(batch, index, focal)
+        centre = self._centre(start, person)
+        fit = fit_landmarks(self.points, target, weights, focal, float(size), settings, prior, person, start, centre)
         for j, reason in zip(index, fit.reason, strict=True):
             if reason:
                 batch.mark_face(int(j), LOW_CONFIDENCE, f"{self.info.name}: {reason}")
@@ -204,7 +258,7 @@ class MorphableFitter:
         }
         if self.photometric is not None:
             known = replace(settings, focal_log_std=0.0)
-            term = landmark_cost(self.points, target, weights, fit.focal_px, float(size), known, prior)
+            term = landmark_cost(self.points, target, weights, fit.focal_px, float(size), known, prior, centre)
             found = self._appearance(batch, index, fit, term, (person[:, None] == person).sum(1) > 1)
             columns |= {"albedo": found.albedo, "light": found.light, "translation": found.translation}
             columns["identity"] = found.coefficients[:, : self.model.identity_count]
@@ -238,17 +292,6 @@ class MorphableFitter:
 
     def _tensor(self, batch: Batch, name: str, index: np.ndarray) -> Tensor:
         return torch.as_tensor(batch.faces[name][index], device=self.device)
-
-    def _landmarks(self, batch: Batch, index: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Landmarks in crop pixels, and which of them the occluder or the picture's rim hides."""
-        warp = self._tensor(batch, "crop_from_image", index)
-        image = self._tensor(batch, self.column, index)[..., :2]
-        target = (image[:, :, None, :] * warp[:, None, :, :2]).sum(-1) + warp[:, None, :, 2]
-        blocked = self._tensor(batch, "occluder", index) | ~self._tensor(batch, "crop_valid", index)
-        size = blocked.shape[-1]
-        grid = torch.nan_to_num(target)[:, None] / size * 2 - 1
-        at = nnf.grid_sample(blocked[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
-        return target, at[:, 0, 0] > 0.5
 
     def _weights(self, hidden: Tensor) -> Tensor:
         """Trust in each landmark; under a mask the mesh draws contour and nose along, eyes and brows stay."""

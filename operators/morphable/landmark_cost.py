@@ -70,7 +70,10 @@ class FaceState:
 
 @dataclass(frozen=True)
 class LandmarkCost:
-    """sum_i w_i huber(|projection_i - target_i| / noise) + |precision^1/2 c|^2 + pitch prior + focal prior, per face."""
+    """sum_i w_i huber(|projection_i - target_i| / noise) + |precision^1/2 (c - centre)|^2 + pitch prior + focal prior, per face.
+
+    Without `centre` the priors pull towards the mean face.
+    """
 
     points: LinearPoints
     target: Float[Tensor, "faces points 2"]
@@ -79,12 +82,17 @@ class LandmarkCost:
     focal_px: Float[Tensor, " faces"]
     size: float
     settings: FitSettings
+    centre: Float[Tensor, "faces modes"] | None = None
 
     def __getitem__(self, index: Shaped[Tensor, " some"] | slice) -> LandmarkCost:
         return replace(
             self, target=self.target[index], weights=self.weights[index], precision=self.precision[index],
-            focal_px=self.focal_px[index],
+            focal_px=self.focal_px[index], centre=None if self.centre is None else self.centre[index],
         )  # fmt: skip
+
+    def _off(self, state: FaceState) -> Float[Tensor, "faces modes"]:
+        """Coefficients from where the priors pull them to."""
+        return state.coefficients if self.centre is None else state.coefficients - self.centre
 
     @property
     def unknowns(self) -> int:
@@ -105,7 +113,7 @@ class LandmarkCost:
         error = residual.square().sum(-1) / self.settings.noise_px**2
         k = self.settings.huber
         huber = torch.where(error <= k * k, error, 2 * k * error.clamp_min(1e-20).sqrt() - k * k)
-        priors = (self.precision * state.coefficients.square()).sum(1)
+        priors = (self.precision * self._off(state).square()).sum(1)
         priors = priors + pitch_prior(state.rotation, self.settings)[0].square() + self._focal(state).square()
         cost = (self.weights * huber).sum(1) + priors
         return torch.where(behind | ~torch.isfinite(cost), torch.full_like(cost, float("inf")), cost)
@@ -130,7 +138,7 @@ class LandmarkCost:
         side = torch.cat((by_camera, residual[..., None]), -1) * scale[..., None, None]
         H, g = _gauss_newton(self.points.padded, by_face, side, modes)
         H.diagonal(dim1=1, dim2=2)[:, :modes] += self.precision
-        g[:, :modes] += self.precision * state.coefficients
+        g[:, :modes] += self.precision * self._off(state)
         pitch, slope = pitch_prior(state.rotation, settings)
         turn = slice(modes, modes + 3)
         H[:, turn, turn] += slope[:, :, None] * slope[:, None, :]
@@ -144,7 +152,7 @@ class LandmarkCost:
 def landmark_cost(
     points: LinearPoints, target: Float[Tensor, "faces points 2"], weights: Float[Tensor, "faces points"],
     focal_px: Float[Tensor, " faces"], size: int | float, settings: FitSettings = DEFAULT,
-    expression_prior: Float[Tensor, " faces"] | None = None,
+    expression_prior: Float[Tensor, " faces"] | None = None, centre: Float[Tensor, "faces modes"] | None = None,
 ) -> LandmarkCost:  # fmt: skip
     """The cost, in the points' precision. Landmarks that are not finite lose their weight; no expression prior means 1."""
     target, weights, focal_px = (x.to(points.mean.dtype) for x in (target, weights, focal_px))
@@ -153,7 +161,7 @@ def landmark_cost(
     target = torch.where(finite[..., None], target, torch.full_like(target, size / 2))
     precision = target.new_full((len(target), points.modes.shape[-1]), settings.identity_prior**2)
     precision[:, points.identity :] = 1.0 if expression_prior is None else expression_prior.to(precision)[:, None].square()
-    return LandmarkCost(points, target, weights, precision, focal_px, float(size), settings)
+    return LandmarkCost(points, target, weights, precision, focal_px, float(size), settings, centre)
 
 
 def derivatives(points: LinearPoints, state: FaceState, size: float) -> tuple[Tensor, Tensor, Tensor]:

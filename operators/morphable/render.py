@@ -15,6 +15,7 @@ from operators.morphable import camera
 from operators.morphable.atlas import AlbedoModel, TextureAtlas
 from operators.morphable.bases import load_basis
 from operators.morphable.draw import Drawing, draw_textured, to_uint8
+from operators.morphable.edge_views import edge_votes
 from operators.morphable.export import ExportedFace, MeshWriter, ObjWriter
 from operators.morphable.glb import GlbWriter
 from operators.morphable.light import frontal_light, shade, to_viewer
@@ -38,6 +39,11 @@ class FaceRendererConfig(OperatorConfig):
         (-60.0, -30.0, 0.0, 30.0, 60.0), "yaw of each view; positive: nose to the viewer's right"
     )
     views_pitch_deg: tuple[float, ...] = option((0.0,), "pitch of each view, or one for all; positive: nose down")
+    edge_views_deg: tuple[float, ...] = option(
+        (), "yaws by which the head is turned to look for edges that several views agree on, such as -12 -6 6 12; none: one view"
+    )
+    edge_views_pitch_deg: tuple[float, ...] = option((0.0,), "pitch of each of them, or one for all")
+    edge_sigma_px: float = option(2.0, "Gaussian of their Canny edge maps, at a crop of 256 pixels")
     background: int = option(236, "grey level behind the views, 0..255")
     overlay: bool = option(True, "draw the render over the crop")
     overlay_opacity: float = option(0.9, "opacity of the render in the overlay")
@@ -56,9 +62,11 @@ class FaceRendererConfig(OperatorConfig):
     batch_size: int = option(16, "faces drawn together")
 
     def __post_init__(self) -> None:
-        if len(self.views_pitch_deg) not in (1, len(self.views_deg)):
-            got = f"{len(self.views_pitch_deg)} for {len(self.views_deg)} views"
-            raise ValueError(f"views_pitch_deg: expected one pitch, or one for each of views_deg, got {got}")
+        for name in ("views", "edge_views"):
+            yaws, pitches = getattr(self, f"{name}_deg"), getattr(self, f"{name}_pitch_deg")
+            if len(pitches) not in (1, len(yaws)):
+                got = f"{len(pitches)} for {len(yaws)} views"
+                raise ValueError(f"{name}_pitch_deg: expected one pitch, or one for each of {name}_deg, got {got}")
 
 
 WRITERS = {"obj": ObjWriter, "ply": PlyWriter, "glb": GlbWriter}
@@ -79,6 +87,7 @@ class FaceRenderer:
         ),
         writes=(
             "render", "render_mask", "overlay", "views", "view_angles_deg", "mesh_texture", "mesh_obj", "mesh_ply", "mesh_glb",
+            "edge_votes",
         ),
         wants_gpu=True,
     )  # fmt: skip
@@ -89,14 +98,17 @@ class FaceRenderer:
         self.model = MorphableModel(basis, device)
         self.atlas = TextureAtlas(basis, AlbedoModel(basis, device), config.texture_px, device)
         self.corner_uv = torch.as_tensor(basis.uv[basis.uv_triangles], dtype=torch.float32, device=self.device)
-        pitch = config.views_pitch_deg * (len(config.views_deg) if len(config.views_pitch_deg) == 1 else 1)
-        angles = list(zip(config.views_deg, pitch, strict=True)) if config.views_deg else []
-        self.angles = torch.tensor(angles, dtype=torch.float32, device=self.device).reshape(-1, 2)
+        self.angles = self._angles(config.views_deg, config.views_pitch_deg)
+        self.edge_turns = self._angles(config.edge_views_deg, config.edge_views_pitch_deg)
         self.rasterizer = select(config.rasterizer, device)
         self.culling = select(config.rasterizer, device, cull_backfaces=True)
         self.writers: dict[str, MeshWriter] = {
             f"mesh_{kind}": WRITERS[kind](basis) for kind in config.mesh_formats if config.mesh
         }
+
+    def _angles(self, yaws: tuple[float, ...], pitches: tuple[float, ...]) -> Float[Tensor, "views 2"]:
+        both = list(zip(yaws, pitches * (len(yaws) if len(pitches) == 1 else 1), strict=True)) if yaws else []
+        return torch.tensor(both, dtype=torch.float32, device=self.device).reshape(-1, 2)
 
     def __call__(self, batch: Batch) -> Batch:
         live = batch.live_faces()
@@ -135,6 +147,10 @@ class FaceRenderer:
             out["overlay"] = (
                 Drawing(drawing.colour, drawing.coverage * inside).picture(crop, config.overlay_opacity).cpu().numpy()
             )
+        if len(self.edge_turns):
+            sigma = config.edge_sigma_px * size / 256
+            mesh = (vertices, self.model.triangles, self.corner_uv, textures)
+            out["edge_votes"] = edge_votes(*mesh, place, self.edge_turns, self.rasterizer, sigma, samples).cpu().numpy()
         if config.light != "photo":
             textures = self._relit(textures, modelled, self._tensor(batch, "albedo", index), vertices)
         if config.views and len(self.angles):

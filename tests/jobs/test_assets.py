@@ -13,8 +13,10 @@ import torch
 
 from jobs import assets
 from operators.assets import AssetEntry, AssetError, AssetStore, read_bases, sha256_of
+from operators.checkpoints.registry import MODULES
 from operators.morphable.bases import load_basis
 from tests.formula_weights import alexnet_weights
+from tests.official.edgeconnect import write as write_edgeconnect
 from tests.operators.morphable.bases import stand_ins
 from tests.tiny_tflite import tiny_network
 
@@ -234,3 +236,26 @@ def test_obtained_networks_are_explained_and_converted_from_their_file(tmp_path,
     assert assets.main(["list"]) == 0 and "lpips_alex               here" in capsys.readouterr().out
     assert assets.main(["fetch", "lpips_alex"]) == 1
     assert "a network whose weights you obtain" in capsys.readouterr().err
+
+
+def test_official_checkpoints_are_converted_under_the_locks_name_or_ones_own(cache, tmp_path, capsys):
+    given = write_edgeconnect(tmp_path)
+    name = next(name for name, network in AssetStore().networks.items() if network.system == "edgeconnect")
+    assert assets.main(["convert", name, given, "--any-bytes"]) == 0
+    said = capsys.readouterr().out
+    assert "sha256" in said and f"checkpoint {name}" in said and "--accept_licences CC-BY-NC-4.0" in said
+    assert assets.main(["convert", name, given, "--name", "mine"]) == 0
+    assert assets.main(["verify"]) == 0
+    said = capsys.readouterr().out
+    assert f"{name:24} here" in said and "mine                     here      CC-BY-NC-4.0: edgeconnect" in said
+    assert assets.main(["convert", name, given, "--name", "../mine"]) == 1
+    assert "expected a new name" in capsys.readouterr().err
+
+
+def test_every_system_has_an_entry_that_explains_it(cache, capsys):
+    entries = [network for network in AssetStore().networks.values() if network.system]
+    assert {network.system for network in entries} == set(MODULES)
+    for network in entries:
+        assert assets.main(["explain", network.name]) == 0
+        said = capsys.readouterr().out
+        assert network.licence in said and network.page in said and f"convert {network.name}" in said

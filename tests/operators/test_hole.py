@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from operators import masks
-from operators.hole import HolePlanner, HolePlannerConfig, canny, plan_hole
+from operators.edges import canny
+from operators.hole import HolePlanner, HolePlannerConfig, plan_hole
 from operators.segment.regions import OVAL, polygons
 from operators.types import NOTHING_TO_FILL, OK
 from tests.operators.segment.drawn_faces import SIZE, batch_of, draw, landmarks
@@ -100,13 +101,19 @@ def test_without_a_render_the_hole_has_no_edges():
     assert not np.any(batch.faces["edge_map"] & batch.faces["hole"]) and batch.faces["edge_map"].any()
 
 
-def test_canny_agrees_with_the_reference_implementation():
-    feature = pytest.importorskip("skimage.feature")
-    data = pytest.importorskip("skimage.data")
-    picture = data.astronaut()[:256, 100:356]
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float64) / 255
-    ours, theirs = canny(picture[None], 2.0), feature.canny(grey, sigma=2.0)[None]
-    assert np.mean(masks.dilate(theirs, 1.5)[ours]) > 0.97 and np.mean(masks.dilate(ours, 1.5)[theirs]) > 0.97
+def test_edges_that_views_agree_on_take_the_place_of_one_views_but_for_its_outline():
+    face = np.zeros((1, SIZE, SIZE), bool)
+    face[0, 60:200, 70:190] = True
+    render = np.where(face[..., None], np.uint8(90), np.uint8(0)).repeat(3, -1)
+    render[0, 150:165, 110:146] = 220
+    votes = np.zeros((1, SIZE, SIZE), np.uint8)
+    votes[0, 175:178, 110:150], votes[0, 140:143, 110:150] = 200, 60
+    batch = planned(render=render, render_mask=face, edge_votes=votes)
+    edges = batch.faces["edge_map"] & batch.faces["hole"]
+    assert edges[0, 176, 114:146].all()
+    assert not edges[0, 140:170, 100:160].any()  # that of this view alone, and that of too few
+    outline = canny(render, 2.0) & batch.faces["hole"] & ~masks.erode(face, 4)
+    assert outline.any() and np.all(edges[outline])
 
 
 def test_a_batch_equals_its_faces_alone():

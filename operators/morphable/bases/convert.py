@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from operators.morphable.bases.bfm import read_bfm2009, read_facefill
+from operators.morphable.bases.face3d import read_face3d
 from operators.morphable.bases.flame import read_flame
 from operators.morphable.bases.ict_facekit import read_ict_facekit
 from operators.morphable.bases.sources import SourceFiles, sha256_file
@@ -16,6 +17,8 @@ Modes = tuple[int, int, int]
 
 
 def _bfm_full(files: SourceFiles, modes: Modes | None) -> FaceBasis:
+    if files.get("Exp_Pca.bin", "3DMM_shape_basis.dat") is None and files.get("exp_80k.npz") is not None:
+        return read_face3d(files, modes)
     raw = files.get("Exp_Pca.bin") is not None or files.get("3DMM_shape_basis.dat") is None
     return read_bfm2009(files, modes) if raw else read_facefill(files, modes)
 

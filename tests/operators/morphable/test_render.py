@@ -7,7 +7,9 @@ import torch
 from operators.morphable.render import FaceRenderer, FaceRendererConfig
 from tests.operators.morphable.scenes import SIZE, make_scene
 
-CONFIG = FaceRendererConfig(basis="synthetic", texture_px=64, views_deg=(-30.0, 0.0, 30.0), mesh_formats=("obj", "ply", "glb"))
+CONFIG = FaceRendererConfig(
+    *("synthetic", True, (-30.0, 0.0, 30.0)), texture_px=64, mesh_formats=("obj", "ply", "glb"), edge_views_deg=(-10.0, 10.0)
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +106,8 @@ def test_views_tilt_the_way_the_pitch_says():
 def test_pitches_that_do_not_fit_the_views_are_refused():
     with pytest.raises(ValueError, match="2 for 3 views"):
         FaceRendererConfig(views_deg=(0.0, 1.0, 2.0), views_pitch_deg=(1.0, 2.0))
+    with pytest.raises(ValueError, match=r"edge_views_pitch_deg: .* 3 for 2 views"):
+        FaceRendererConfig(edge_views_deg=(-5.0, 5.0), edge_views_pitch_deg=(1.0, 2.0, 3.0))
 
 
 def test_light_can_be_taken_away_and_changed(fitted):

@@ -1,0 +1,1 @@
+"""Conformance with the official networks: same formula weights, same inputs, same outputs."""

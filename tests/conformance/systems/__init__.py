@@ -1,0 +1,1 @@
+"""One file per published system: the outputs that its fixture folder wants, computed by this project's code."""

@@ -1,0 +1,1 @@
+"""Files in the layouts in which the authors published their checkpoints, filled with formula weights."""
