@@ -11,13 +11,13 @@ import textwrap
 import time
 from collections.abc import Sequence
 from functools import partial
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from jobs.config import POOLS, ConfigError, JobConfig, document, load, own_leaves, unknown
 from jobs.fields import Leaf
 from jobs.job_configs import JOBS, ReconstructConfig
 from jobs.ledger import LedgerError
+from jobs.stopping import Stopped, StopSignals
 from jobs.storage import StorageError
 
 OK, OTHER, USAGE, STORAGE = 0, 1, 2, 3
@@ -53,14 +53,6 @@ Run the same command again after an interruption: what is committed is skipped.
 exit codes: 0 done (images that failed are reported, and listed in manifest/), 1 something else went wrong,
   2 wrong command line or configuration, 3 trouble with storage or the input, 130 or 143 stopped by Ctrl-C or SIGTERM
 """
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM; `number` is the signal's."""
-
-    def __init__(self, number: int):
-        super().__init__()
-        self.number = number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,32 +95,11 @@ def run_job(model: type[JobConfig], arguments: Sequence[str]) -> int:
     options, config, code = _parse(model, parser, arguments)
     if config is None:
         return code
-    from jobs.run import describe, execute, prepare
-
-    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    committed = 0
+    units: list[int] = []
     try:
-        prepared = prepare(config)
-        if options.dry_run:
-            print(describe(prepared))
-            return OK
-        from jobs.progress import ProgressDisplay, Tally, summary_text
-
-        print("\n".join([*prepared.licences, _work_left(prepared)]), file=sys.stderr, flush=True)
-        started = time.monotonic()
-        with ProgressDisplay(prepared.images_left, config.execution.progress_every_s) as display:
-
-            def show(tally: Tally) -> None:
-                nonlocal committed
-                committed = tally.units
-                display.update(tally)
-
-            tally = execute(prepared, show)
-        elapsed = time.monotonic() - started
-        page = config.finish(prepared.storage)
-        print(summary_text(tally, elapsed, config.output, prepared.skipped, page))
-        return OK
+        with StopSignals() as signals:
+            return _run(config, options.dry_run, signals, units)
     except ConfigError as error:
         return _fail(USAGE, str(error))
     except LedgerError as error:
@@ -137,15 +108,38 @@ def run_job(model: type[JobConfig], arguments: Sequence[str]) -> int:
         return _fail(STORAGE, str(error))
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-        print(f"stopped: {committed} units committed; run the same command to go on", file=sys.stderr)
+        print(f"stopped: {sum(units[-1:])} units committed; run the same command to go on", file=sys.stderr)
         return 128 + number
     except Exception as error:
         if os.environ.get("UNMASK_TRACEBACK"):
             raise
         return _fail(OTHER, f"{type(error).__name__}: {error}\n(UNMASK_TRACEBACK=1 shows where)")
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+
+
+def _run(config: JobConfig, dry_run: bool, signals: StopSignals, units: list[int]) -> int:
+    """The run itself; `units` gets the number of committed units each time there are more."""
+    from jobs.run import describe, execute, prepare
+
+    prepared = prepare(config)
+    if dry_run:
+        print(describe(prepared))
+        return OK
+    from jobs.progress import ProgressDisplay, Tally, summary_text
+
+    print("\n".join([*prepared.licences, _work_left(prepared)]), file=sys.stderr, flush=True)
+    started = time.monotonic()
+    with ProgressDisplay(prepared.images_left, config.execution.progress_every_s) as display:
+
+        def show(tally: Tally) -> None:
+            units.append(tally.units)
+            display.update(tally)
+            signals.check()
+
+        tally = execute(prepared, show)
+    elapsed = time.monotonic() - started
+    page = config.finish(prepared.storage)
+    print(summary_text(tally, elapsed, config.output, prepared.skipped, page))
+    return OK
 
 
 def show_config(arguments: Sequence[str]) -> int:
@@ -273,10 +267,6 @@ def _work_left(prepared: Any) -> str:
     if not shards:
         return "nothing left to do: every unit of this input is committed"
     return f"{'' if images is None else f'{images} images in '}{shards} shard{'s' * (shards > 1)} to do"
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Stopped(number)
 
 
 def _fail(code: int, message: str) -> int:

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -194,5 +195,9 @@ def unit_from_table(table: pa.Table) -> tuple[Unit, Seconds, int]:
 
 
 def peak_rss_bytes() -> int:
-    """Largest resident set of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Largest resident set of this process so far; not, as getrusage has it, of the one that started it."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):  # no Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
