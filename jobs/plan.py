@@ -13,7 +13,7 @@ from operators.artifacts import ArtifactEncoder, ArtifactEncoderConfig
 from operators.assets import AssetStore, read_lock, sha256_of
 from operators.batch import Batch
 from operators.checkpoints.errors import CheckpointError
-from operators.checkpoints.open import identity
+from operators.checkpoints.open import converted, identity
 from operators.checkpoints.registry import system_of
 from operators.columns import FACE_COLUMNS, ROW_COLUMNS
 from operators.faces.aligner import FaceAligner, FaceAlignerConfig
@@ -154,6 +154,20 @@ def _checkpoints(stage: Stage) -> dict[str, str]:
         except CheckpointError as error:
             raise ConfigError(f"{stage.section}.{field_name}: {error}") from error
     return hashes
+
+
+def convert_checkpoints(stages: Sequence[Stage]) -> None:
+    """Read, check and convert every official file that the config names, once, before any worker starts.
+
+    Errors: ConfigError for a file that cannot be used.
+    """
+    store = AssetStore()
+    for stage in stages:
+        for field_name, system in getattr(stage.config, "checkpoints", {}).items():
+            try:
+                converted(system_of(system), getattr(stage.config, field_name), store)
+            except CheckpointError as error:
+                raise ConfigError(f"{stage.section}.{field_name}: {error}") from error
 
 
 def refuse_licences(stages: Sequence[Stage], accepted: Sequence[str]) -> list[str]:

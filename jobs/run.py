@@ -14,7 +14,15 @@ from typing import Any
 from jobs import ledger
 from jobs.config import ConfigError, JobConfig, fingerprint_of
 from jobs.ledger import Done
-from jobs.plan import Stage, asset_hashes, asset_names, operator_versions, plan_stages, refuse_licences
+from jobs.plan import (
+    Stage,
+    asset_hashes,
+    asset_names,
+    convert_checkpoints,
+    operator_versions,
+    plan_stages,
+    refuse_licences,
+)
 from jobs.progress import Tally
 from jobs.ray_binding import Item, cluster_of_this_machine, joins_cluster, plan_pools, run_units
 from jobs.sidecars import group_files
@@ -77,6 +85,7 @@ def prepare(config: JobConfig, stages: Sequence[Stage] | None = None) -> Prepare
     chosen = tuple(stages) if stages is not None else plan_stages(config)
     licences = refuse_licences(chosen, config.accepted)
     identity = config.fingerprinted(operator_versions(chosen), asset_hashes(chosen))
+    convert_checkpoints(chosen)
     try:
         shards = config.expand(list_shards(config.input, config.storage, config.source))
     except ValueError as error:

@@ -18,6 +18,7 @@ import pytest
 
 from jobs import s3
 from jobs.storage import StorageConfig
+from operators.assets import cache_folder
 
 AWS = {
     "AWS_ACCESS_KEY_ID": "AKIATESTTESTTESTTEST",
@@ -147,3 +148,13 @@ def fault_proxy(s3_endpoint: str) -> Iterator[FaultProxy]:
 @pytest.fixture
 def s3_config(s3_endpoint: str) -> StorageConfig:
     return StorageConfig(endpoint=s3_endpoint)
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch) -> None:
+    """A cache of the test's own that has what every run needs."""
+    usual, own = cache_folder(), tmp_path / "cache"
+    own.mkdir()
+    for file in usual.glob("*.safetensors"):
+        (own / file.name).symlink_to(file)
+    monkeypatch.setenv("UNMASK_CACHE", str(own))

@@ -13,6 +13,7 @@ from jobs.run import execute, prepare
 from tests.official import deep3d as official
 from tests.operators.regress.faces import save_base
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "fit"
 
 

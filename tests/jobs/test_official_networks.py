@@ -13,7 +13,7 @@ import yaml
 from jobs.cli import main
 from jobs.config import load
 from jobs.job_configs import ReconstructConfig
-from operators.assets import cache_folder, config_folder
+from operators.assets import config_folder
 from operators.checkpoints.registry import system_of
 from operators.images import encode
 from operators.morphable.bases import load_basis
@@ -60,14 +60,7 @@ def run(scenario: Path, photo: Path, out: Path, checkpoint: str, *more: str) -> 
     ])  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch) -> None:
-    """A cache of the test's own that has what every run needs."""
-    usual, own = cache_folder(), tmp_path / "cache"
-    own.mkdir()
-    for file in usual.glob("*.safetensors"):
-        (own / file.name).symlink_to(file)
-    monkeypatch.setenv("UNMASK_CACHE", str(own))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
@@ -111,6 +104,15 @@ def test_a_checkpoint_that_is_not_there_is_one_line(photo, tmp_path, capsys):
 @pytest.mark.parametrize("path", sorted(config_folder().glob("*/*.yaml")), ids=lambda path: path.stem)
 def test_no_shipped_config_accepts_a_licence_for_anybody(path):
     assert load(ReconstructConfig, path).accepted == ()
+
+
+def test_a_file_that_is_no_checkpoint_stops_the_run_before_it_starts(photo, tmp_path, capsys):
+    scenario = next(path for path in SCENARIOS if section_and_kind(path) == ("inpaint", "lama"))
+    (tmp_path / "big-lama.pt").write_text("<html>Sign in</html>")
+    assert run(scenario, photo, tmp_path / "out", str(tmp_path / "big-lama.pt")) == 2
+    said = capsys.readouterr().err
+    assert "inpaint.checkpoint: big-lama.pt: expected a checkpoint, found 20 bytes that cannot be read" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_accepting_a_licence_is_no_part_of_what_decides_the_output():
