@@ -67,8 +67,12 @@ def _read(path: Path) -> Any:
     if start[:4] == b"PK\x03\x04":
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            if any(name.endswith("/constants.pkl") for name in names):
-                return _torchscript(archive, next(name for name in names if name.endswith("/data.pkl")))
+            # What torch.load would take for TorchScript must never reach it: it would be loaded as a program.
+            if any(name.rpartition("/")[2] == "constants.pkl" for name in names):
+                pickled = [name for name in names if name.endswith("/data.pkl")]
+                if not pickled:
+                    raise ValueError("a TorchScript archive without its data.pkl")
+                return _torchscript(archive, pickled[0])
         return _torch(path)
     if start == _LEGACY_TORCH:
         return _torch(path)
@@ -81,6 +85,7 @@ def _torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # classes beside the tensors: omegaconf, Lightning, argparse …
+        # torch's own switch refuses such files whole. `restricted` gives torch an unpickler that can call nothing but its list.
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=restricted)
 
 

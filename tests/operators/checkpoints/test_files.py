@@ -99,6 +99,15 @@ def test_half_precision_in_torchscript(tmp_path):
     assert read_checkpoint(path).state["weight"].dtype == torch.bfloat16
 
 
+def test_an_archive_that_pretends_to_be_torchscript_never_reaches_torch(tmp_path):
+    path = tmp_path / "odd.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("constants.pkl", b"")
+        archive.writestr("data.pkl", pickle.dumps({}))
+    with pytest.raises(CheckpointError, match=r"TorchScript archive without its data"):
+        read_checkpoint(path)
+
+
 def test_module_prefix_goes_only_when_all_have_it(tmp_path):
     path = tmp_path / "a.pth"
     assert set(state_dict_of({"module.a": torch.ones(1), "module.b": torch.ones(1)}, path)) == {"a", "b"}
